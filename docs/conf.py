@@ -1,0 +1,61 @@
+"""How the documentation is built: ``sphinx-build -W -b html docs docs/_build/html``."""
+
+import re
+from importlib.metadata import version as installed_version
+from typing import Any
+
+project = "sklearn_ae"
+author = "The sklearn_ae developers"
+copyright = f"2026, {author}"  # noqa: A001  Sphinx looks for this name
+version = release = installed_version("sklearn-ae")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "myst_parser",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
+source_suffix = {".rst": "restructuredtext"}
+default_role = "literal"
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"sklearn_ae {release}"
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
+html_sidebars = {"changelog": [], "theory": []}
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the Parameters sections say it, with shapes
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False  # the class template lists the methods
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("sklearn_ae",),
+    "remove_config_comments": True,
+    "show_memory": False,
+    "write_computation_times": False,
+    # A failing example fails the build, at its end, so that one build names them all.
+    "abort_on_example_error": False,
+    "only_warn_on_example_error": False,
+}
+
+
+def is_of_sklearn(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what scikit-learn writes: its docstrings refer to pages of its own documentation."""
+    written_there = str(getattr(obj, "__module__", "")).startswith("sklearn.")
+    return True if written_there or re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
+def setup(app: Any) -> None:
+    """Connect what is defined here."""
+    app.connect("autodoc-skip-member", is_of_sklearn)

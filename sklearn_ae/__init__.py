@@ -1,0 +1,8 @@
+"""Autoencoders as scikit-learn estimators."""
+
+from sklearn_ae.families.adversarial import AdversarialAutoencoder
+from sklearn_ae.families.regularized import RegularizedAutoencoder
+from sklearn_ae.families.variational import VariationalAutoencoder
+
+__version__ = "0.1.0"
+__all__ = ["AdversarialAutoencoder", "RegularizedAutoencoder", "VariationalAutoencoder", "__version__"]

@@ -1,0 +1,171 @@
+"""Adversarial autoencoders: a discriminator tells what is real, and the autoencoder learns to fool it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from sklearn_ae.families.base import BaseAutoencoder, Problem
+from sklearn_ae.families.parameters import Number, OneOf
+from sklearn_ae.modules import noise
+from sklearn_ae.modules.autoencoder import Trace
+from sklearn_ae.modules.codes import PointCode
+from sklearn_ae.modules.mlp import mlp
+from sklearn_ae.objectives import losses
+from sklearn_ae.objectives.columns import UnitGaussian
+from sklearn_ae.objectives.terms import Batch, Term, reconstruction, weighted_mean
+from sklearn_ae.training.phases import Phase
+
+BETAS = (0.5, 0.9)  # of Adam: a short memory, since the other player moves as well
+
+GENERATOR_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "minimax": losses.log_fake,
+    "non-saturating": lambda logits: -losses.log_real(logits),  # Goodfellow et al. (2014), section 3
+}
+
+Weighted = tuple[Tensor, Tensor | None]  # samples, and their weights or None
+Samples = Callable[[nn.Module, Batch, Trace, int], Weighted]
+
+
+def real_rows(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+    """Return the rows, (n, d), missing cells filled with their reconstruction so that a gap gives nothing away."""
+    if batch.observed is None:
+        return batch.x, batch.weight
+    return torch.where(batch.observed > 0, batch.x, module(batch.x)), batch.weight
+
+
+def generated_rows(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+    """Return rows decoded from the prior, (n_draws, d), through the link: probabilities, never log-odds."""
+    n_components = module.code.location.out_features
+    return module.decode(noise.normal((n_draws, n_components), batch.x)), None
+
+
+def prior_codes(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+    """Return codes from the prior, (n_draws, k)."""
+    return noise.normal((n_draws, module.code.location.out_features), batch.x), None
+
+
+def encoded_codes(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+    """Return the codes of the rows, (n, k)."""
+    return trace["code"], batch.weight
+
+
+class Comparison(NamedTuple):
+    """What a critic tells apart."""
+
+    critic: str  # name of the submodule
+    prefix: str  # of its terms
+    real: Samples
+    fake: Samples
+
+
+DATA = Comparison("critic", "", real_rows, generated_rows)
+CODES = Comparison("code_critic", "code_", prior_codes, encoded_codes)
+DISCRIMINATORS = {"data": (DATA,), "latent": (CODES,), "both": (DATA, CODES)}
+
+
+def _judged(module: nn.Module, comparison: Comparison, samples: Tensor) -> Tensor:
+    """(n, ...) -> (n,): the log-odds of being real."""
+    return module.get_submodule(comparison.critic)(samples).squeeze(-1)
+
+
+def value(module: nn.Module, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
+    """Return ``V = E log D(real) + E log(1 - D(fake))``, () (Goodfellow et al. 2014, eq. 1)."""
+    real, real_weight = comparison.real(module, batch, trace, n_draws)
+    fake, fake_weight = comparison.fake(module, batch, trace, n_draws)
+    return weighted_mean(losses.log_real(_judged(module, comparison, real)), real_weight) + weighted_mean(
+        losses.log_fake(_judged(module, comparison, fake)), fake_weight
+    )
+
+
+def fooling(
+    module: nn.Module, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int, loss: str
+) -> Tensor:
+    """Return the generator's part of V, (), or its non-saturating stand-in."""
+    fake, weight = comparison.fake(module, batch, trace, n_draws)
+    return weighted_mean(GENERATOR_LOSSES[loss](_judged(module, comparison, fake)), weight)
+
+
+def gradient_penalty(module: nn.Module, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
+    """Return half the squared slope of the log-odds at real samples, () (Mescheder et al. 2018, eq. 9)."""
+    real, weight = comparison.real(module, batch, trace, n_draws)
+    slope = torch.func.grad(lambda samples: _judged(module, comparison, samples).sum())(real)
+    return weighted_mean(0.5 * slope.square().sum(-1), weight)
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class AdversarialAutoencoder(BaseAutoencoder):
+    """Adversarial autoencoder: encoder, decoder and a discriminator that has to be fooled."""
+
+    learning_rate: Annotated[float, Number(0, closed_low=False)] = 2e-3
+    discriminator: Annotated[str, OneOf(*DISCRIMINATORS)] = "data"
+    adversarial_weight: Annotated[float, Number(0)] = 1.0
+    generator_loss: Annotated[str, OneOf(*GENERATOR_LOSSES)] = "non-saturating"
+    discriminator_learning_rate: Annotated[float, Number(0, closed_low=False)] = 4e-3
+    gradient_penalty: Annotated[float, Number(0)] = 0.05
+
+    def _module(self, problem: Problem) -> nn.Module:
+        module = self._autoencoder(problem, PointCode, UnitGaussian())
+        widths = {DATA: problem.n_columns, CODES: self.n_components}
+        for comparison in DISCRIMINATORS[self.discriminator]:
+            sizes = [widths[comparison], *self.hidden_layer_sizes, 1]
+            module.add_module(comparison.critic, mlp(sizes, self.activation))
+        return module
+
+    def _phases(self, problem: Problem) -> tuple[Phase, ...]:
+        # As many draws from the prior as a batch has rows when there are enough of them: the number does not depend
+        # on the rows there are, so that a row twice is a row of weight two.
+        comparisons = DISCRIMINATORS[self.discriminator]
+        fooled, judged, weights = {}, {}, {}
+        for comparison in comparisons:
+            options: dict[str, Any] = {"comparison": comparison, "n_draws": problem.batch_size}
+            fooled[f"{comparison.prefix}fooling"] = partial(fooling, **options, loss=self.generator_loss)
+            judged[f"{comparison.prefix}value"] = partial(value, **options)
+            weights[f"{comparison.prefix}value"] = -1.0
+            if self.gradient_penalty:
+                judged[f"{comparison.prefix}gradient_penalty"] = partial(gradient_penalty, **options)
+                weights[f"{comparison.prefix}gradient_penalty"] = self.gradient_penalty
+        return (
+            self._autoencoder_phase(
+                problem, {"reconstruction": reconstruction, **fooled}, dict.fromkeys(fooled, self.adversarial_weight)
+            ),
+            Phase("discriminator", tuple(comparison.critic for comparison in comparisons), judged, weights),
+        )
+
+    def _watched(self, problem: Problem) -> Phase:
+        return self._autoencoder_phase(problem, {"reconstruction": reconstruction}, {})
+
+    def _optimizers(self, problem: Problem) -> dict[str, dict[str, Any]]:
+        shared = {"betas": BETAS, "weight_decay": self.weight_decay}
+        return {
+            "autoencoder": {"lr": self.learning_rate, **shared},
+            "discriminator": {"lr": self.discriminator_learning_rate, **shared},
+        }
+
+    def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
+        return torch.from_numpy(random.normal(size=(n_samples, self.n_components)))
+
+    def discriminate(self, X: ArrayLike) -> NDArray:
+        """Return how probable the discriminator finds it that rows are real.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples,)
+            ``D(x)``; with ``discriminator="latent"`` the probability that the code of the row comes from the prior.
+        """
+        return self._apply(partial(_probability_real, comparison=DISCRIMINATORS[self.discriminator][0]), X)
+
+
+def _probability_real(module: nn.Module, batch: Batch, comparison: Comparison) -> Tensor:
+    samples = batch.x if comparison is DATA else module.encode(batch.x)
+    return _judged(module, comparison, samples).sigmoid()

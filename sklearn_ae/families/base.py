@@ -1,0 +1,737 @@
+"""The scikit-learn surface that all families share."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix, issparse
+from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import RegressorTags, Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+from skorch.callbacks import EarlyStopping
+from skorch.utils import noop
+from torch import Tensor, nn
+
+from sklearn_ae.families.parameters import Anything, Flag, Instance, Number, OneOf, Sizes, Whole, check_parameters
+from sklearn_ae.families.targets import TARGETS, NoTarget, Target, check_target, is_unlabeled
+from sklearn_ae.modules.autoencoder import Autoencoder
+from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
+from sklearn_ae.objectives import losses
+from sklearn_ae.objectives.columns import Bernoulli
+from sklearn_ae.objectives.terms import Batch, Term
+from sklearn_ae.tables import NumericTable
+from sklearn_ae.training.batches import Rows, SparseRows
+from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split
+from sklearn_ae.training.phases import Phase
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FULL_BATCH = 256  # batch_size="auto": rows that are trained as one batch, ...
+BATCH = 128  # ... and the rows of a batch where there are more
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a family has to know of the data to build its module and phases.
+
+    Parameters
+    ----------
+    n_columns : int
+        Encoded columns.
+    target : Target
+        What y means.
+    batch_size : int
+        Rows of a batch as asked for; there may be fewer rows.
+    full_batch : bool
+        Whether all rows are one batch.
+    """
+
+    n_columns: int
+    target: Target
+    batch_size: int
+    full_batch: bool
+
+
+def _has_head(estimator: "BaseAutoencoder") -> bool:
+    """Whether there is something to predict: yes while unfitted, so that tools can see it."""
+    name = type(estimator).__name__
+    if estimator.task is None:
+        raise AttributeError(f"this {name} has task=None: there is nothing to predict")
+    if hasattr(estimator, "net_") and isinstance(estimator._target, NoTarget):
+        raise AttributeError(f"this {name} was fitted without y: there is nothing to predict")
+    return True
+
+
+def _has_classes(estimator: "BaseAutoencoder") -> bool:
+    if estimator.task == "regression":
+        raise AttributeError(f"this {type(estimator).__name__} has task='regression': there are no classes")
+    return _has_head(estimator)
+
+
+@contextmanager
+def _unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC):
+    """What all families share; a family says what its module is, and its phases.
+
+    Think twice before adding to this class: what belongs to one family goes there, what belongs to y into
+    ``targets.py``, what belongs to the table into ``tables.py``.
+    """
+
+    n_components: Annotated[int, Whole(1)] = field(default=8, kw_only=False)
+    hidden_layer_sizes: Annotated[tuple[int, ...], Sizes()] = (128, 64)
+    activation: Annotated[str, OneOf(*ACTIVATIONS)] = "relu"
+    dropout: Annotated[float, Number(0, 1)] = 0.0
+    likelihood: Annotated[str, OneOf("auto", "gaussian", "bernoulli")] = "auto"
+    scale: Annotated[bool | str, Flag(), OneOf("common")] = True
+    task: Annotated[str | None, OneOf("classification", "regression", None)] = "classification"
+    target_weight: Annotated[str | float, OneOf("auto"), Number(0)] = "auto"
+    unlabeled: Annotated[Any, Anything()] = None
+    class_weight: Annotated[Any, OneOf("balanced", None), Instance(dict)] = None
+    batch_size: Annotated[str | int, OneOf("auto"), Whole(1)] = "auto"
+    learning_rate: Annotated[float, Number(0, closed_low=False)] = 3e-3
+    learning_rate_schedule: Annotated[str, OneOf(*SCHEDULES)] = "cosine"
+    weight_decay: Annotated[float, Number(0)] = 0.0
+    max_iter: Annotated[int, Whole(1)] = 100
+    tol: Annotated[float, Number(0)] = 1e-4
+    early_stopping: Annotated[bool, Flag()] = False
+    validation_fraction: Annotated[float, Number(0, 1, closed_low=False)] = 0.1
+    n_iter_no_change: Annotated[int, Whole(1)] = 10
+    warm_start: Annotated[bool, Flag()] = False
+    device: Annotated[str | torch.device, Instance(str, torch.device)] = "auto"
+    precision: Annotated[str, OneOf("auto", "float32", "float64", "bfloat16")] = "auto"
+    callbacks: Annotated[Any, OneOf(None), Instance(list, tuple)] = None
+    verbose: Annotated[int, Whole(0), Flag()] = 0
+    random_state: Annotated[Any, OneOf(None), Whole(0), Instance(np.random.RandomState)] = None
+
+    _doc_link_module: ClassVar[str] = "sklearn_ae"
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Write the shared parameters and attributes into the docstring of a family."""
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__:
+            cls.__doc__ = cls.__doc__.replace("    %(shared_parameters)s\n", SHARED_PARAMETERS).replace(
+                "    %(shared_attributes)s\n", SHARED_ATTRIBUTES
+            )
+
+    # What a family says
+
+    @abstractmethod
+    def _module(self, problem: Problem) -> nn.Module:
+        """Return the module, its weights not yet drawn; ``_autoencoder`` helps."""
+
+    @abstractmethod
+    def _phases(self, problem: Problem) -> tuple[Phase, ...]:
+        """Return what a training step does; ``_autoencoder_phase`` helps."""
+
+    @abstractmethod
+    def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
+        """Return codes drawn from the prior, (n_samples, k)."""
+
+    def _watched(self, problem: Problem) -> Phase:
+        """Return what is evaluated on validation rows."""
+        return self._phases(problem)[0]
+
+    def _optimizers(self, problem: Problem) -> dict[str, dict[str, Any]]:
+        """Return the arguments of Adam for each phase."""
+        return {
+            phase.name: {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+            for phase in self._phases(problem)
+        }
+
+    def _log_likelihood(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Return ``log p(x | z)`` at the code of each row, (n,), on the scale that the module sees."""
+        return -module.likelihood.loss(batch.x, module.decoder(module.encode(batch.x)), batch.observed)
+
+    def _generate(self, module: nn.Module, codes: Tensor, random: np.random.RandomState) -> Tensor:
+        """Return the rows that codes stand for, (n, d)."""
+        return module.decode(codes)
+
+    def _learn_codes(self, rows: Rows, random: np.random.RandomState) -> None:
+        """Learn after training what ``_sample_codes`` needs."""
+
+    # Parts of a module and of phases, for the families
+
+    def _autoencoder(
+        self,
+        problem: Problem,
+        code: Callable[[int, int], nn.Module],
+        gaussian: nn.Module,
+        corruption: nn.Module | None = None,
+    ) -> Autoencoder:
+        sizes = list(self.hidden_layer_sizes)
+        n_outputs = problem.target.n_outputs
+        return Autoencoder(
+            encoder=hidden_layers([problem.n_columns, *sizes], self.activation, self.dropout),
+            code=code([problem.n_columns, *sizes][-1], self.n_components),
+            decoder=mlp([self.n_components, *reversed(sizes), problem.n_columns], self.activation, self.dropout),
+            likelihood=Bernoulli() if self.likelihood == "bernoulli" else gaussian,
+            head=linear(self.n_components, n_outputs) if n_outputs else None,
+            corruption=corruption,
+        )
+
+    def _autoencoder_phase(
+        self, problem: Problem, terms: Mapping[str, Term], weights: Mapping[str, float], **options: Any
+    ) -> Phase:
+        """Return the phase that moves the autoencoder: the terms of a family, and the cost of the target."""
+        target = problem.target.terms
+        target_weight = problem.n_columns if self.target_weight == "auto" else self.target_weight
+        return Phase(
+            "autoencoder",
+            ("encoder", "code", "decoder", *(["head"] if target else [])),
+            {**terms, **target},
+            {**weights, **dict.fromkeys(target, float(target_weight))},
+            **options,
+        )
+
+    # Fitting
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
+        """Train on a table.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame of numbers or sparse matrix of shape (n_samples, n_features)
+            The rows. NaN marks a missing cell.
+        y : array-like of shape (n_samples,), default=None
+            What is predicted beside the reconstruction, see ``task``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. A row of weight 0 is left out.
+        X_val : array-like of shape (n_validation_samples, n_features), default=None
+            Rows to watch: ``valid_loss`` in ``history_``, and what ``early_stopping`` goes by.
+        y_val : array-like of shape (n_validation_samples,), default=None
+            The target of ``X_val``.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, the input is not what it should be, or the loss does not stay finite.
+            The estimator is then what it was before.
+        """
+        with _unchanged_on_failure(self):
+            check_parameters(self)
+            again = self.warm_start and hasattr(self, "net_")
+            X = self._check_rows(X, reset=not again)
+            y, weight = self._check_y_and_weight(X, y, sample_weight)
+            X, y, weight = _positive(X, y, weight)
+            target = self._target if again else self._learn_target(y, weight)
+            if again:
+                self._check_same_target(y)
+            valid = None
+            if X_val is not None:
+                valid = self._check_rows(X_val, reset=False), *self._check_y_and_weight(X_val, y_val, None)
+            elif self.early_stopping:
+                (X, y, weight), valid = self._split(X, y, weight, target)
+            self._train(X, y, weight, valid, target, continued=again, max_iter=self.max_iter)
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one epoch on some rows, going on from where the estimator stands.
+
+        Location and scale of the columns are those of the first call. The learning rate is constant.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame of numbers or sparse matrix of shape (n_samples, n_features)
+            The rows. NaN marks a missing cell.
+        y : array-like of shape (n_samples,), default=None
+            What is predicted beside the reconstruction. Later calls without it take the rows as unlabelled.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that may come. Needed in the first call with a y under ``task="classification"``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As for ``fit``, or if ``y`` holds labels that are not in ``classes``.
+        """
+        with _unchanged_on_failure(self):
+            check_parameters(self)
+            again = hasattr(self, "net_")
+            X = self._check_rows(X, reset=not again)
+            y, weight = self._check_y_and_weight(X, y, sample_weight)
+            X, y, weight = _positive(X, y, weight)
+            target = self._target if again else self._learn_target(y, weight, classes, partial=True)
+            if again:
+                self._check_classes(classes)
+            self._train(X, y, weight, None, target, continued=again, max_iter=1, schedule="constant")
+        return self
+
+    def _train(
+        self,
+        X: NDArray | csr_matrix,
+        y: NDArray | None,
+        weight: NDArray | None,
+        valid: tuple | None,
+        target: Target,
+        *,
+        continued: bool,
+        max_iter: int,
+        schedule: str | None = None,
+    ) -> None:
+        n_rows, n_columns = X.shape
+        random = self._random(len(self.net_.history) if continued else 0)
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = FULL_BATCH if n_rows <= FULL_BATCH else BATCH
+        problem = Problem(n_columns, target, batch_size, full_batch=n_rows <= batch_size)
+        self._target = target
+        if not continued:
+            scale = False if self.likelihood == "bernoulli" else self.scale
+            self._table = NumericTable.fit(X, weight, scale)
+        watched = valid is not None
+        net = self._continued_net(problem, watched) if continued else self._new_net(problem, watched, X.dtype, random)
+        net.set_params(max_epochs=max_iter, batch_size=batch_size, seed=random.randint(2**31 - 1))
+        net.schedule = schedule or self.learning_rate_schedule
+        self.net_ = net
+        rows = self._rows(X, y, weight)
+        net.partial_fit(Split(rows, None if valid is None else self._rows(*valid)))
+        self._n_features_out = self.n_components
+        self.n_iter_ = len(net.history)
+        self.loss_curve_ = list(net.history[:, "train_loss"])
+        self.loss_ = self.loss_curve_[-1]
+        self._set_classes()
+        self._learn_codes(rows, random)
+
+    def _new_net(
+        self, problem: Problem, watched: bool, dtype: np.dtype, random: np.random.RandomState
+    ) -> AutoencoderNet:
+        device = self._torch_device()
+        module = self._module(problem)
+        draw_weights(module, torch.Generator().manual_seed(random.randint(2**31 - 1)))
+        exact = self.precision == "float64" or (
+            self.precision == "auto" and dtype == np.float64 and problem.full_batch and device.type == "cpu"
+        )
+        net = AutoencoderNet(
+            module.to(torch.float64 if exact else torch.float32),
+            self._phases(problem),
+            self._watched(problem),
+            self._optimizers(problem),
+            autocast=self.precision == "bfloat16",
+            device=device,
+            callbacks=self._callbacks(watched),
+            verbose=int(self.verbose),
+        )
+        return net.initialize()
+
+    def _continued_net(self, problem: Problem, watched: bool) -> AutoencoderNet:
+        """Return a copy of the net that was trained, with the settings as they are now."""
+        net = copy.deepcopy(self.net_)
+        if str(self._module(problem)) != str(net.module_):
+            raise ValueError(
+                "a warm start goes on with the module that was fitted, however the parameters now ask for another one: "
+                f"{self._module(problem)}. Set warm_start=False to begin anew"
+            )
+        net.phases = self._phases(problem)
+        net.watched = self._watched(problem)
+        net.optimizers = self._optimizers(problem)
+        net.callbacks = self._callbacks(watched)
+        net.verbose = int(self.verbose)
+        net.initialize_callbacks()
+        return net
+
+    def _callbacks(self, watched: bool) -> list[Any]:
+        own = []
+        if self.early_stopping and watched:
+            own.append(
+                EarlyStopping(
+                    "valid_loss",
+                    patience=self.n_iter_no_change,
+                    threshold=self.tol,
+                    threshold_mode="abs",
+                    load_best=True,
+                    sink=print if self.verbose else noop,
+                )
+            )
+        return [*own, *(self.callbacks or [])]
+
+    def _torch_device(self) -> torch.device:
+        if str(self.device) != "auto":
+            return torch.device(self.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def _random(self, n_epochs: int) -> np.random.RandomState:
+        """Return a generator of our own, so that numpy's global one is never moved."""
+        if self.random_state is None:
+            return np.random.RandomState(np.random.SeedSequence().generate_state(8))
+        if isinstance(self.random_state, np.random.RandomState):
+            return self.random_state
+        return np.random.RandomState([int(self.random_state), n_epochs])
+
+    # What is checked before anything is changed
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray | csr_matrix:
+        X = validate_data(
+            self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+        )
+        if self.likelihood == "bernoulli":
+            values = X.data if issparse(X) else X
+            low, high = (np.nanmin(values), np.nanmax(values)) if values.size else (0.0, 0.0)
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f"with likelihood='bernoulli' X must lie in [0, 1], however it lies in [{low:g}, {high:g}]: divide "
+                    "by the largest value, or set likelihood='gaussian'"
+                )
+        return X
+
+    def _check_y_and_weight(
+        self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> tuple[NDArray | None, NDArray | None]:
+        if self.task is None or y is None:
+            y = None
+        else:
+            y = check_target(y, self.unlabeled)
+            check_consistent_length(X, y)
+        return y, None if sample_weight is None else _check_weight(sample_weight, X)
+
+    def _learn_target(
+        self,
+        y: NDArray | None,
+        weight: NDArray | None,
+        classes: ArrayLike | None = None,
+        partial: bool = False,
+    ) -> Target:
+        if y is None:
+            return NoTarget()
+        target = TARGETS[self.task].fit(y, weight, self.unlabeled, self.class_weight)
+        if partial and self.task == "classification":
+            if classes is None:
+                raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
+            if self.class_weight == "balanced":
+                raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
+            target.classes = np.unique(check_target(classes, self.unlabeled))
+        return target
+
+    def _check_same_target(self, y: NDArray | None) -> None:
+        fitted = not isinstance(self._target, NoTarget)
+        if fitted != (y is not None):
+            raise ValueError(
+                f"a warm start goes on with the same y, however the estimator was fitted {'with' if fitted else 'without'} "
+                "y: set warm_start=False to begin anew"
+            )
+        if y is not None and hasattr(self, "classes_"):
+            self._check_classes(np.unique(y[~is_unlabeled(y, self.unlabeled)]))
+
+    def _check_classes(self, classes: ArrayLike | None) -> None:
+        if classes is not None and hasattr(self, "classes_") and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"the classes must stay {list(self.classes_)}, however: {list(np.unique(classes))}")
+
+    def _set_classes(self) -> None:
+        if hasattr(self._target, "classes"):
+            self.classes_ = self._target.classes
+        else:
+            vars(self).pop("classes_", None)
+
+    def _split(
+        self, X: NDArray | csr_matrix, y: NDArray | None, weight: NDArray | None, target: Target
+    ) -> tuple[tuple, tuple]:
+        """Set rows aside for validation: shuffled, and by class where every class has rows enough."""
+        n_rows = X.shape[0]
+        if n_rows < 2:
+            raise ValueError(f"early_stopping=True needs 2 rows at least, however: {n_rows}. Give X_val or more rows")
+        n_valid = max(1, round(self.validation_fraction * n_rows))
+        strata = None
+        if y is not None and self.task == "classification":
+            _, strata, counts = np.unique(y, return_inverse=True, return_counts=True)
+            if counts.min() < 2 or n_valid < len(counts) or n_rows - n_valid < len(counts):
+                strata = None
+        seed = self._random(0).randint(2**31 - 1)
+        train, valid = train_test_split(np.arange(n_rows), test_size=n_valid, stratify=strata, random_state=seed)
+        return _taken(train, X, y, weight), _taken(valid, X, y, weight)
+
+    # Rows on their way to the module
+
+    def _rows(self, X: NDArray | csr_matrix, y: NDArray | None = None, weight: NDArray | None = None) -> Rows:
+        parameter = next(self.module_.parameters())
+        dtype, device = parameter.dtype, parameter.device
+        target = target_weight = None
+        if not isinstance(self._target, NoTarget):
+            target, counts = (np.zeros(X.shape[0]), np.zeros(X.shape[0])) if y is None else self._target.encode(y)
+            counts = counts if weight is None else counts * weight
+            target_weight = torch.from_numpy(_of_mean_one(counts)).to(device, dtype)
+            target = torch.from_numpy(target).to(device, torch.int64 if target.dtype == np.int64 else dtype)
+        if weight is not None:
+            weight = torch.from_numpy(_of_mean_one(weight)).to(device, dtype)
+        encode = partial(self._table.encode, dtype=dtype, device=device)
+        if issparse(X):
+            nothing = torch.empty(X.shape[0], 0, dtype=dtype, device=device)
+            return SparseRows(X, encode, Batch(nothing, target, weight, target_weight))
+        x, observed = encode(X)
+        return Rows(Batch(x, target, weight, target_weight, observed))
+
+    def _apply(self, function: Callable[[nn.Module, Batch], Tensor], X: ArrayLike) -> NDArray:
+        """Return ``function(module, batch)`` for the rows of X, in their dtype."""
+        check_is_fitted(self)
+        X = self._check_rows(X, reset=False)
+        return self.net_.apply(function, self._rows(X)).numpy().astype(X.dtype, copy=False)
+
+    # What a fitted estimator does
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Return the codes of rows, the same ones at every call.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+            The code of each row, the posterior mean where a code is a distribution, in the dtype of X.
+        """
+        return self._apply(lambda module, batch: module.encode(batch.x), X)
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray:
+        """Return the rows that codes stand for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features)
+            Expected rows in the units of the training rows.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=[np.float64, np.float32])
+        if codes.shape[1] != self.n_components:
+            raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
+        rows = Rows(Batch(self._codes(codes)))
+        decoded = self.net_.apply(lambda module, batch: module.decode(batch.x), rows)
+        return self._table.decode(decoded).astype(codes.dtype, copy=False)
+
+    @available_if(_has_head)
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Return the predicted target.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels under ``task="classification"``, values under ``task="regression"``.
+        """
+        outputs = self._apply(lambda module, batch: module.head(module.encode(batch.x)), X)
+        return self._target.predict(outputs)
+
+    @available_if(_has_classes)
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Columns as in ``classes_``.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    @available_if(_has_classes)
+    def predict_log_proba(self, X: ArrayLike) -> NDArray:
+        """Return the log-probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            Columns as in ``classes_``.
+        """
+        return self._apply(lambda module, batch: module.head(module.encode(batch.x)).log_softmax(1), X)
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return how good the fit is on some rows; higher is better.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,), default=None
+            The true target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            With y, and if the estimator was fitted with one: the accuracy, or the coefficient of determination under
+            ``task="regression"``, over the labelled rows. Else the mean of ``score_samples``.
+        """
+        check_is_fitted(self)
+        y, weight = self._check_y_and_weight(X, y, sample_weight)
+        if y is None or isinstance(self._target, NoTarget):
+            return float(np.average(self.score_samples(X), weights=weight))
+        labeled = ~is_unlabeled(y, self.unlabeled)
+        weight = None if weight is None else weight[labeled]
+        return self._target.score(y[labeled], self.predict(X)[labeled], weight)
+
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Return the log-likelihood of each row, in nats and in the units of X.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows. Missing cells count for nothing.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+            The log-likelihood of the reconstruction, ``log p(x | z)`` at the code of each row; the same at every call.
+        """
+        return self._apply(self._log_likelihood_in_units, X)
+
+    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray:
+        """Generate rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState or None, default=None
+            Seed or generator. None gives other rows at every call.
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples, n_features)
+            Rows in the units of the training rows.
+        """
+        check_is_fitted(self)
+        if not Whole(1).admits(n_samples):
+            raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
+        seed = np.random.SeedSequence().generate_state(8) if random_state is None else random_state
+        random = np.random.RandomState(seed) if random_state is None else check_random_state(seed)
+        codes = Rows(Batch(self._codes(self._sample_codes(n_samples, random))))
+        generate = partial(self._generate, random=random)
+        rows = self.net_.apply(lambda module, batch: generate(module, batch.x), codes)
+        return self._table.decode(rows)
+
+    # Parts
+
+    def _codes(self, codes: NDArray | Tensor) -> Tensor:
+        return torch.as_tensor(codes).to(next(self.module_.parameters()))
+
+    def _log_likelihood_in_units(self, module: nn.Module, batch: Batch) -> Tensor:
+        return self._log_likelihood(module, batch) - self._table.log_volume(batch.observed, batch.x)
+
+    @property
+    def module_(self) -> nn.Module:
+        """The torch module that was trained."""
+        return self._fitted_net().module_
+
+    @property
+    def device_(self) -> torch.device:
+        """Where the module lies."""
+        return torch.device(self._fitted_net().device)
+
+    @property
+    def history_(self) -> "pd.DataFrame":
+        """A row for each epoch: its terms, ``train_loss``, and ``valid_...`` where rows were watched."""
+        import pandas as pd
+
+        history = pd.DataFrame([dict(epoch) for epoch in self._fitted_net().history]).set_index("epoch")
+        kept = [name for name in history.columns if name != "batches" and not name.endswith("_batch_count")]
+        return history[kept].rename(columns={"dur": "seconds"})
+
+    def _fitted_net(self) -> AutoencoderNet:
+        if "net_" not in vars(self):
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet: call fit first")
+        return self.net_
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        if self.task != "classification":
+            tags.classifier_tags = None
+            tags.estimator_type = None
+        if self.task == "regression":
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+        return tags
+
+
+def _check_weight(sample_weight: ArrayLike, X: ArrayLike) -> NDArray[np.float64]:
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.ndim != 1:
+        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {weight.shape}")
+    check_consistent_length(X, weight)
+    if (weight < 0).any():
+        raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")
+    if not weight.any():
+        raise ValueError("sample_weight must hold a non-zero value, however all are zero")
+    return weight
+
+
+def _taken(index: NDArray, X: Any, y: NDArray | None, weight: NDArray | None) -> tuple:
+    return X[index], None if y is None else y[index], None if weight is None else weight[index]
+
+
+def _positive(X: Any, y: NDArray | None, weight: NDArray | None) -> tuple:
+    """Leave out rows of weight 0, so that they mean nothing at all."""
+    return (X, y, weight) if weight is None or weight.all() else _taken(np.flatnonzero(weight), X, y, weight)
+
+
+def _of_mean_one(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    return weight / weight.mean() if weight.any() else weight
+
+
+SHARED_PARAMETERS = ""
+SHARED_ATTRIBUTES = ""

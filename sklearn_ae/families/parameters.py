@@ -1,0 +1,156 @@
+"""What values a parameter may take, declared in its annotation, and the check before a fit."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import inf
+from numbers import Integral, Real
+from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A parameter has a value of the wrong type or out of its range."""
+
+
+class Rule(Protocol):
+    """A set of admitted values."""
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        ...
+
+    def __str__(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number of at least ``low``."""
+
+    low: int
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        return isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and int(value) >= self.low
+
+    def __str__(self) -> str:
+        return f"an int in the range [{self.low}, inf)"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A real number in an interval, written as in mathematics."""
+
+    low: float
+    high: float = inf
+    closed_low: bool = True
+    closed_high: bool = False
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+            return False
+        above = value >= self.low if self.closed_low else value > self.low
+        below = value <= self.high if self.closed_high else value < self.high
+        return bool(above and below)
+
+    def __str__(self) -> str:
+        left, right = "[" if self.closed_low else "(", "]" if self.closed_high else ")"
+        return f"a float in the range {left}{self.low:g}, {self.high:g}{right}"
+
+
+class OneOf:
+    """One of some values, of the same type: 1 is not True."""
+
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        return any(type(value) is type(option) and value == option for option in self.values)
+
+    def __str__(self) -> str:
+        return " or ".join(map(repr, self.values)) if len(self.values) < 3 else f"one of {list(self.values)}"
+
+
+class Flag:
+    """True or False."""
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        return isinstance(value, bool | np.bool_)
+
+    def __str__(self) -> str:
+        return "a bool"
+
+
+class Function:
+    """Anything that can be called."""
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        return callable(value)
+
+    def __str__(self) -> str:
+        return "a callable"
+
+
+class Sizes:
+    """A tuple or list of layer widths; it may be empty."""
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        return isinstance(value, Collection) and not isinstance(value, str | dict) and all(map(Whole(1).admits, value))
+
+    def __str__(self) -> str:
+        return "a tuple of ints in the range [1, inf)"
+
+
+class Anything:
+    """A value that is checked where it is used."""
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        return True
+
+    def __str__(self) -> str:
+        return "anything"
+
+
+class Instance:
+    """An instance of some classes."""
+
+    def __init__(self, *classes: type) -> None:
+        self.classes = classes
+
+    def admits(self, value: Any) -> bool:
+        """Whether the value is in the set."""
+        return isinstance(value, self.classes)
+
+    def __str__(self) -> str:
+        return "an instance of " + " or ".join(c.__name__ for c in self.classes)
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise unless every annotated parameter of an estimator has a value that one of its rules admits."""
+    for name, rules in _rules(type(estimator)).items():
+        value = getattr(estimator, name)
+        if not any(rule.admits(value) for rule in rules):
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {' or '.join(map(str, rules))}. "
+                f"Got {value!r} instead."
+            )
+
+
+@lru_cache
+def _rules(cls: type) -> dict[str, tuple[Rule, ...]]:
+    return dict(_annotated(get_type_hints(cls, include_extras=True)))
+
+
+def _annotated(hints: dict[str, Any]) -> Iterator[tuple[str, tuple[Rule, ...]]]:
+    for name, hint in hints.items():
+        if get_origin(hint) is Annotated:
+            yield name, get_args(hint)[1:]
+
+

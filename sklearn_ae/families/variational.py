@@ -1,0 +1,187 @@
+"""Variational autoencoders: a code is a distribution, and the fit is a bound on the likelihood."""
+
+from dataclasses import dataclass
+from functools import partial
+from math import log
+from typing import Annotated, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sklearn_ae.families.base import BaseAutoencoder, Problem
+from sklearn_ae.families.parameters import Number, OneOf, Whole
+from sklearn_ae.modules import noise
+from sklearn_ae.modules.autoencoder import Trace
+from sklearn_ae.modules.codes import GaussianCode
+from sklearn_ae.objectives import losses
+from sklearn_ae.objectives.columns import Gaussian
+from sklearn_ae.objectives.terms import Batch, reconstruction, reconstruction_by_draw, rows_for
+from sklearn_ae.training.phases import Phase
+
+SHARED_DRAWS = 4  # of a full batch: two antithetic pairs
+
+ROUND = 64  # draws of the importance-weighted bound between two looks at its error, ...
+ROUNDS = 64  # ... at most that many rounds, ...
+TOLERANCE = 0.05  # ... unless the standard error of the bound is below this, in nats
+CELLS = 1 << 21  # decoded at once, about
+
+
+class Prior(Protocol):
+    """A distribution of codes."""
+
+    def kl(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        """(n, k), (n, k) -> (n,): the divergence of a normal posterior from the prior."""
+        ...
+
+    def log_density(self, code: Tensor) -> Tensor:
+        """(..., k) -> (...)."""
+        ...
+
+    def draw(self, shape: tuple[int, int], random: np.random.RandomState) -> np.ndarray:
+        """Return codes."""
+        ...
+
+
+class NormalPrior:
+    """Independent standard normal code dimensions."""
+
+    kl = staticmethod(losses.kl_normal)
+    log_density = staticmethod(losses.normal_log_density)
+
+    def draw(self, shape: tuple[int, int], random: np.random.RandomState) -> np.ndarray:
+        """Return codes."""
+        return random.normal(size=shape)
+
+
+class LaplacePrior:
+    """Independent Laplace code dimensions of scale 1: many near 0, some far from it."""
+
+    kl = staticmethod(losses.kl_laplace)
+    log_density = staticmethod(losses.laplace_log_density)
+
+    def draw(self, shape: tuple[int, int], random: np.random.RandomState) -> np.ndarray:
+        """Return codes."""
+        return random.laplace(size=shape)
+
+
+PRIORS: dict[str, Prior] = {"normal": NormalPrior(), "laplace": LaplacePrior()}
+
+
+def divergence(module: nn.Module, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
+    """Return ``KL(q(z | x) || p(z))``, (n,), in closed form."""
+    return prior.kl(trace["mean"], trace["log_var"])
+
+
+def importance_weighted_bound(module: nn.Module, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
+    """Return ``-log mean_l p(x | z_l) p(z_l) / q(z_l | x)``, (n,) (Burda et al. 2016, eq. 8)."""
+    log_weights = -reconstruction_by_draw(module, batch, trace) + _log_ratio(trace, prior)
+    return losses.importance_weighted(log_weights)
+
+
+def _log_ratio(trace: Trace, prior: Prior) -> Tensor:
+    """Return ``log p(z) - log q(z | x)`` of several draws a row, (n, L)."""
+    mean, log_var = trace["mean"].unsqueeze(1), trace["log_var"].unsqueeze(1)
+    standardised = (trace["code"] - mean) * (-0.5 * log_var).exp()
+    return prior.log_density(trace["code"]) - losses.normal_log_density(standardised) + 0.5 * log_var.sum(-1)
+
+
+def learned_noise(module: nn.Module, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+    """Return the noise of the columns after this batch, in closed form."""
+    output = trace["output"]
+    squared_errors = (rows_for(batch.x, output) - output).square()
+    if squared_errors.ndim > batch.x.ndim:
+        squared_errors = squared_errors.mean(1)
+    weight = torch.ones_like(batch.x) if batch.observed is None else batch.observed
+    if batch.weight is not None:
+        weight = weight * batch.weight.unsqueeze(-1)
+    return {"likelihood.variance": module.likelihood.running_variance(squared_errors, weight)}
+
+
+@torch.no_grad()
+def log_likelihood(module: nn.Module, batch: Batch, prior: Prior) -> Tensor:
+    """Return the importance-weighted bound of ``log p(x)``, (n,), with draws enough for each row.
+
+    All rows meet the same draws, from a fixed seed, and a row stops when the standard error of its bound is small. So
+    the value of a row depends on that row alone.
+    """
+    features = module.encoder(batch.x)
+    mean, log_var = module.code.mean(features), module.code.log_var(features)
+    generator = torch.Generator().manual_seed(0)
+    total, squares = (torch.full_like(mean[:, 0], -torch.inf) for _ in range(2))
+    bound = torch.empty_like(total)
+    active = torch.arange(len(mean), device=mean.device)
+    for n_draws in range(ROUND, ROUND * ROUNDS + 1, ROUND):
+        eps = torch.randn(ROUND, mean.shape[1], generator=generator, dtype=torch.float64).to(mean)
+        log_weights = torch.cat([
+            _log_weights(module, batch, index, mean, log_var, eps, prior)
+            for index in active.split(max(1, CELLS // (ROUND * batch.x.shape[1])))
+        ])  # (n_active, ROUND)
+        total[active] = torch.logaddexp(total[active], log_weights.logsumexp(1))
+        squares[active] = torch.logaddexp(squares[active], (2 * log_weights).logsumexp(1))
+        bound[active] = total[active] - log(n_draws)
+        error = ((squares - 2 * total)[active].exp() - 1 / n_draws).clamp(min=0).sqrt()
+        active = active[error > TOLERANCE]
+        if not len(active):
+            break
+    return bound
+
+
+def _log_weights(
+    module: nn.Module, batch: Batch, index: Tensor, mean: Tensor, log_var: Tensor, eps: Tensor, prior: Prior
+) -> Tensor:
+    """Return the log importance weights of some rows, (n_index, n_draws)."""
+    mean, log_var = mean[index].unsqueeze(1), log_var[index].unsqueeze(1)
+    code = mean + (0.5 * log_var).exp() * eps
+    observed = None if batch.observed is None else batch.observed[index].unsqueeze(1)
+    cost = module.likelihood.loss(batch.x[index].unsqueeze(1), module.decoder(code), observed)
+    return prior.log_density(code) - losses.normal_log_density(eps) + 0.5 * log_var.sum(-1) - cost
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class VariationalAutoencoder(BaseAutoencoder):
+    """Variational autoencoder.
+
+    Minimises ``-E_q[log p(x | z)] + beta * KL(q(z | x) || p(z)) + target_weight * -E_q[log p(y | z)]``.
+    """
+
+    beta: Annotated[float, Number(0)] = 1.0
+    prior: Annotated[str, OneOf(*PRIORS)] = "normal"
+    n_draws: Annotated[int, Whole(1)] = 1
+    noise: Annotated[str | float, OneOf("scalar", "column"), Number(0, closed_low=False)] = "scalar"
+
+    def _module(self, problem: Problem) -> nn.Module:
+        # A full batch shares its draws, so that a row twice is a row of weight two.
+        several = SHARED_DRAWS if problem.full_batch and self.n_draws == 1 else self.n_draws
+        code = partial(GaussianCode, n_draws=several, shared=problem.full_batch)
+        learned = isinstance(self.noise, str)
+        sigma = 1.0 if learned else self.noise
+        columns = Gaussian(problem.n_columns, sigma=sigma, per_column=self.noise == "column")
+        return self._autoencoder(problem, code, columns)
+
+    def _phases(self, problem: Problem) -> tuple[Phase, ...]:
+        prior = PRIORS[self.prior]
+        learned = isinstance(self.noise, str) and self.likelihood != "bernoulli"
+        buffers = learned_noise if learned else None
+        if self.n_draws == 1:
+            terms = {"reconstruction": reconstruction, "kl": partial(divergence, prior=prior)}
+            return (self._autoencoder_phase(problem, terms, {"kl": self.beta}, buffers=buffers),)
+        if self.beta != 1:
+            raise ValueError(
+                f"the importance-weighted bound (n_draws > 1) has no beta, however: n_draws={self.n_draws!r} and "
+                f"beta={self.beta!r}. Set one of them to 1"
+            )
+        terms = {"bound": partial(importance_weighted_bound, prior=prior)}
+        return (self._autoencoder_phase(problem, terms, {}, buffers=buffers),)
+
+    def _log_likelihood(self, module: nn.Module, batch: Batch) -> Tensor:
+        return log_likelihood(module, batch, PRIORS[self.prior])
+
+    def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
+        return torch.from_numpy(PRIORS[self.prior].draw((n_samples, self.n_components), random))
+
+    def _generate(self, module: nn.Module, codes: Tensor, random: np.random.RandomState) -> Tensor:
+        """Return draws from ``p(x | z)``."""
+        output = module.decoder(codes)
+        with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):
+            return module.likelihood.draw(output)

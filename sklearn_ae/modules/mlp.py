@@ -1,0 +1,53 @@
+"""Layers: multilayer perceptrons whose weights come from a generator of their own."""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import nn
+
+from sklearn_ae.modules.noise import Dropout
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+def linear(n_in: int, n_out: int) -> nn.Linear:
+    """Return a linear layer with undrawn weights: drawing them here would move torch's global generator."""
+    return nn.utils.skip_init(nn.Linear, n_in, n_out)
+
+
+def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
+    """Return the layers ``sizes[0] -> sizes[1] -> ...``, each followed by its activation."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        layers += [linear(n_in, n_out), ACTIVATIONS[activation]()]
+        if dropout > 0:
+            layers.append(Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
+    """Return the layers ``sizes[0] -> sizes[1] -> ...``; the last one is linear."""
+    return nn.Sequential(*hidden_layers(sizes[:-1], activation, dropout), linear(sizes[-2], sizes[-1]))
+
+
+@torch.no_grad()
+def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw weights and biases of all linear layers from U(-1/sqrt(n_in), 1/sqrt(n_in)), torch's own rule.
+
+    Always in double precision, so that float32 and float64 fits begin at the same weights.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            bound = 1 / sqrt(layer.in_features)
+            for parameter in layer.parameters():
+                uniform = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+                parameter.copy_(bound * (2 * uniform - 1))

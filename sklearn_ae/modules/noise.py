@@ -1,0 +1,134 @@
+"""Noise as data: modules and terms ask for random numbers, and the fit that runs them hands the numbers in.
+
+So a fit draws from its own generator only, whole blocks at a time, and one model meets the same numbers whether it is
+trained alone or beside others.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class Request(NamedTuple):
+    """What was asked for: numbers of a kind, in a shape, for each row or once for the batch."""
+
+    kind: str  # a key of KINDS
+    shape: tuple[int, ...]
+    per_row: bool
+
+    def draw(self, n_rows: int, n_batches: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Return the numbers of ``n_batches`` batches with ``n_rows`` rows altogether."""
+        leading = n_rows if self.per_row else n_batches
+        return KINDS[self.kind]((leading, *self.shape), generator=generator, dtype=dtype)
+
+
+KINDS = {"normal": torch.randn, "uniform": torch.rand}
+
+
+class _Source(Protocol):
+    def __call__(self, request: Request, like: Tensor) -> Tensor: ...
+
+
+def _nowhere(request: Request, like: Tensor) -> Tensor:
+    raise RuntimeError(f"noise is handed in by the fit that runs a module, however nothing was handed in: {request}")
+
+
+_source: ContextVar[_Source] = ContextVar("noise", default=_nowhere)
+
+
+def normal_like(t: Tensor) -> Tensor:
+    """(n, ...) -> (n, ...): standard normal numbers for each row of ``t``."""
+    return _source.get()(Request("normal", tuple(t.shape[1:]), per_row=True), t)
+
+
+def uniform_like(t: Tensor) -> Tensor:
+    """(n, ...) -> (n, ...): numbers from [0, 1) for each row of ``t``."""
+    return _source.get()(Request("uniform", tuple(t.shape[1:]), per_row=True), t)
+
+
+def normal(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Standard normal numbers of a shape, once for the batch, with the dtype and device of ``like``."""
+    return _source.get()(Request("normal", tuple(shape), per_row=False), like)
+
+
+@contextmanager
+def _answered_by(source: _Source) -> Iterator[None]:
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Request]]:
+    """Write down what is asked for inside the block; zeros are handed out."""
+    requests: list[Request] = []
+
+    def record(request: Request, like: Tensor) -> Tensor:
+        requests.append(request)
+        return like.new_zeros((like.shape[0], *request.shape) if request.per_row else request.shape)
+
+    with _answered_by(record):
+        yield requests
+
+
+def handed(draws: Sequence[Tensor]) -> AbstractContextManager[None]:
+    """Answer what is asked for inside the block with ``draws``, in order."""
+    remaining = iter(draws)
+    return _answered_by(lambda request, like: next(remaining))
+
+
+def drawn(generator: torch.Generator) -> AbstractContextManager[None]:
+    """Answer what is asked for inside the block with fresh numbers of a generator on the CPU."""
+
+    def draw(request: Request, like: Tensor) -> Tensor:
+        numbers = request.draw(like.shape[0], 1, generator, like.dtype).to(like.device)
+        return numbers if request.per_row else numbers[0]
+
+    return _answered_by(draw)
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask is handed in (Srivastava et al. 2014)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, d) -> (n, d)."""
+        if not self.training:
+            return x
+        return x * (uniform_like(x) >= self.probability) / (1 - self.probability)
+
+
+class Masking(nn.Module):
+    """Set a share of the cells to zero while training (Vincent et al. 2010, section 3.3)."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, d) -> (n, d)."""
+        return x * (uniform_like(x) >= self.share) if self.training else x
+
+
+class GaussianNoise(nn.Module):
+    """Add normal noise while training, its standard deviation in units of the encoded columns."""
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, d) -> (n, d)."""
+        return x + self.sigma * normal_like(x) if self.training else x
+
+
+CORRUPTIONS = {"mask": Masking, "gaussian": GaussianNoise}

@@ -1,0 +1,1 @@
+"""How: phases, batches and the skorch net."""

@@ -1,0 +1,173 @@
+"""Rows on their way to the device: equal, wrapped batches for training, plain chunks for everything else."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import ceil, prod
+from typing import NamedTuple
+
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sklearn_ae.modules.noise import Request
+from sklearn_ae.objectives.terms import Batch
+
+Draws = dict[str, list[Tensor]]  # the numbers that each phase asks for, in order
+Requests = Mapping[str, Sequence[Request]]  # what each phase asks for
+
+NOISE_BLOCK = 1 << 22  # numbers drawn at once, at most: 16 MiB of float32
+
+
+class Rows(Dataset[Batch]):
+    """Rows of a table, encoded and on the device.
+
+    Parameters
+    ----------
+    columns : Batch
+        The whole table.
+    """
+
+    def __init__(self, columns: Batch) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return self.columns.x.shape[0]
+
+    def take(self, index: Tensor) -> Batch:
+        """Return the rows of an index that lies on the CPU."""
+        index = index.to(self.columns.x.device)
+        return Batch(*(column if column is None else column.index_select(0, index) for column in self.columns))
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Return neighbouring rows, without a copy."""
+        return Batch(*(column if column is None else column[start:stop] for column in self.columns))
+
+
+class SparseRows(Rows):
+    """Rows of a sparse matrix, made dense and encoded a batch at a time.
+
+    Parameters
+    ----------
+    X : csr_matrix of shape (n, d)
+        The rows in the user's units.
+    encode : callable
+        Dense rows in the user's units to ``(x, observed)``.
+    columns : Batch
+        What belongs to the rows otherwise; its ``x`` has no columns.
+    """
+
+    def __init__(self, X: csr_matrix, encode: Callable[..., tuple[Tensor, Tensor | None]], columns: Batch) -> None:
+        super().__init__(columns)
+        self.X = X
+        self.encode = encode
+
+    def take(self, index: Tensor) -> Batch:
+        """Return the rows of an index that lies on the CPU."""
+        return self._filled(super().take(index), self.X[index.numpy()])
+
+    def slice(self, start: int, stop: int) -> Batch:
+        """Return neighbouring rows."""
+        return self._filled(super().slice(start, stop), self.X[start:stop])
+
+    def _filled(self, columns: Batch, X: csr_matrix) -> Batch:
+        x, observed = self.encode(X.toarray())
+        return columns._replace(x=x, observed=observed)
+
+
+class Minibatch(NamedTuple):
+    """Rows and the noise that each phase asks for on them."""
+
+    rows: Batch
+    draws: Draws
+
+
+class EqualBatches:
+    """Batches of one shape for training, wrapped around the end of the table.
+
+    ``n`` rows make ``ceil(n / batch_size)`` batches of equal size; the first rows of the permutation fill the last
+    batch. So there is one shape, no mask and no lone last row. A single batch is not shuffled.
+
+    Parameters
+    ----------
+    rows : Rows
+        Where batches come from.
+    batch_size : int
+        Rows of a batch, at most.
+    generator : torch.Generator
+        Draws the permutation and the noise of every epoch.
+    requests : mapping of str to sequence of Request
+        The noise that each phase asks for.
+    """
+
+    def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator, requests: Requests) -> None:
+        self.rows = rows
+        self.generator = generator
+        self.requests = requests
+        self.n_batches = ceil(len(rows) / batch_size)
+        self.size = ceil(len(rows) / self.n_batches)
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Minibatch]:
+        if self.n_batches == 1:
+            yield Minibatch(self.rows.slice(0, len(self.rows)), next(self._draws(1)))
+            return
+        permutation = torch.randperm(len(self.rows), generator=self.generator)
+        order = torch.cat([permutation, permutation[: self.n_batches * self.size - len(permutation)]])
+        for index, draws in zip(order.split(self.size), self._draws(self.n_batches), strict=True):
+            yield Minibatch(self.rows.take(index), draws)
+
+    def _draws(self, n_batches: int) -> Iterator[Draws]:
+        """Draw noise for some batches at once, and hand it out by batch."""
+        x = self.rows.columns.x
+        most = max(1, NOISE_BLOCK // max(1, noise_numbers(self.requests, self.size)))
+        for start in range(0, n_batches, most):
+            count = min(most, n_batches - start)
+            block = draw_noise(self.requests, count * self.size, count, self.generator, x)
+            for i in range(count):
+                yield {
+                    phase: [
+                        numbers[i * self.size : (i + 1) * self.size] if request.per_row else numbers[i]
+                        for request, numbers in zip(self.requests[phase], numbers_of_phase, strict=True)
+                    ]
+                    for phase, numbers_of_phase in block.items()
+                }
+
+
+class Chunks:
+    """Neighbouring rows in chunks of a fixed size, the last one shorter; each chunk meets the same noise every time."""
+
+    def __init__(self, rows: Rows, size: int, seed: int = 0, requests: Requests | None = None) -> None:
+        self.rows = rows
+        self.size = size
+        self.seed = seed
+        self.requests = requests or {}
+
+    def __len__(self) -> int:
+        return ceil(len(self.rows) / self.size)
+
+    def __iter__(self) -> Iterator[Minibatch]:
+        generator = torch.Generator().manual_seed(self.seed)
+        for start in range(0, len(self.rows), self.size):
+            rows = self.rows.slice(start, start + self.size)
+            drawn = draw_noise(self.requests, rows.x.shape[0], 1, generator, rows.x)
+            yield Minibatch(rows, {phase: _one_batch(self.requests[phase], drawn[phase]) for phase in drawn})
+
+
+def _one_batch(requests: Sequence[Request], drawn: Sequence[Tensor]) -> list[Tensor]:
+    return [numbers if request.per_row else numbers[0] for request, numbers in zip(requests, drawn, strict=True)]
+
+
+def noise_numbers(requests: Requests, n_rows: int) -> int:
+    """Return how many numbers one batch of ``n_rows`` asks for."""
+    asked = [request for of_phase in requests.values() for request in of_phase]
+    return sum(prod(request.shape) * (n_rows if request.per_row else 1) for request in asked)
+
+
+def draw_noise(requests: Requests, n_rows: int, n_batches: int, generator: torch.Generator, like: Tensor) -> Draws:
+    """Draw what the phases ask for, on the CPU, so that every device meets the same numbers."""
+    return {
+        phase: [request.draw(n_rows, n_batches, generator, like.dtype).to(like.device) for request in of_phase]
+        for phase, of_phase in requests.items()
+    }

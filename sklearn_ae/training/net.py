@@ -1,0 +1,274 @@
+"""The skorch net that runs the phases of a family."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from math import cos, isfinite, pi
+from typing import Any, NamedTuple
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch import Tensor, nn
+
+from sklearn_ae.modules import noise
+from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
+from sklearn_ae.training.phases import Phase, gradients, requests, training_step
+
+CHUNK = 1024  # rows of a chunk when nothing is trained
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda progress: 0.5 * (1 + cos(pi * progress)),  # Loshchilov & Hutter (2017), eq. 5
+    "constant": lambda progress: 1.0,
+}
+
+
+class Split(NamedTuple):
+    """Rows to train on, and rows to watch."""
+
+    train: Rows
+    valid: Rows | None = None
+
+
+class StopTraining(Exception):
+    """A callback has ended the training: what has been learned so far is the result."""
+
+
+class Adam(torch.optim.Adam):
+    """Adam that is handed its gradients (Kingma & Ba 2015)."""
+
+    def step(self, gradients: Sequence[Tensor]) -> None:  # type: ignore[override]
+        """Move the parameters; ``gradients`` has one tensor for each."""
+        (group,) = self.param_groups
+        for parameter, gradient in zip(group["params"], gradients, strict=True):
+            parameter.grad = gradient
+        super().step()
+        self.zero_grad()
+
+
+class AutoencoderNet(NeuralNet):
+    """A skorch net whose training step is a sequence of phases.
+
+    Parameters
+    ----------
+    module : Module
+        An autoencoder with its weights drawn.
+    phases : sequence of Phase
+        What each training step does. The optimizer of the first phase is ``optimizer_``, the others are
+        ``<phase>_optimizer_``.
+    watched : Phase
+        Evaluated on the validation rows, as ``valid_loss``.
+    optimizers : mapping of str to dict
+        Arguments of :class:`torch.optim.Adam` for each phase.
+    schedule : {"cosine", "constant"}, default="constant"
+        What happens to the learning rates in the course of a fit.
+    seed : int, default=0
+        Seed of the fit's own generator: permutations and noise.
+    autocast : bool, default=False
+        Whether to compute in bfloat16 where torch allows it.
+    **kwargs
+        Arguments of :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        phases: Sequence[Phase],
+        watched: Phase,
+        optimizers: Mapping[str, dict[str, Any]],
+        *,
+        schedule: str = "constant",
+        seed: int = 0,
+        autocast: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(module, criterion=None, train_split=None, **kwargs)
+        self.phases = phases
+        self.watched = watched
+        self.optimizers = optimizers
+        self.schedule = schedule
+        self.seed = seed
+        self.autocast = autocast
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(phases={[phase.name for phase in self.phases]}, device={str(self.device)!r})"
+
+    # What skorch initializes
+
+    def initialize_criterion(self) -> "AutoencoderNet":
+        """Do nothing: the phases say what is minimised."""
+        return self
+
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> "AutoencoderNet":
+        """Give every phase an optimizer for what it moves."""
+        for phase, name in zip(self.phases, self._optimizer_names(), strict=True):
+            parameters = phase.parameters(self.module_).values()
+            setattr(self, name, Adam(parameters, fused=True, **self.optimizers[phase.name]))
+        return self
+
+    def get_default_callbacks(self) -> list[tuple[str, Callback]]:
+        """Time the epochs; print them on request."""
+        return [("epoch_timer", EpochTimer()), *([("print_log", PrintLog())] if self.verbose else [])]
+
+    # What skorch asks for in a fit
+
+    def get_split_datasets(self, X: Split, y: None = None, **fit_params: Any) -> Split:
+        """Return the rows as they were split by the estimator."""
+        return X
+
+    def get_iterator(self, dataset: Rows, training: bool = False) -> Iterable[Minibatch]:
+        """Return equal batches for training, chunks otherwise, both with the noise that will be asked for."""
+        phases = self.phases if training else [self.watched]
+        self._set_training(training)
+        asked = {phase.name: requests(self.module_, phase, dataset.slice(0, 2)) for phase in phases}
+        if training:
+            return EqualBatches(dataset, self.batch_size, torch.Generator().manual_seed(self.seed), asked)
+        return Chunks(dataset, CHUNK, self.seed, asked)
+
+    def partial_fit(self, X: Split, y: None = None, classes: None = None, **fit_params: Any) -> "AutoencoderNet":
+        """Train on the rows; only a callback may end the training early, an interrupt is passed on."""
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        with suppress(StopTraining):
+            self.fit_loop(X, y)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Tell the callbacks; those of skorch end a training by raising KeyboardInterrupt."""
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as stop:
+            if method_name != "on_epoch_end":
+                raise
+            raise StopTraining from stop
+
+    def on_train_begin(self, net: NeuralNet, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Set the learning rates to where they begin."""
+        super().on_train_begin(net, X, y, **kwargs)
+        self.first_epoch_ = len(self.history)
+        self._set_learning_rates(1.0)
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:  # type: ignore[override]
+        """Set the learning rates of the epoch."""
+        if self.schedule != "constant":  # under "constant" a scheduler among the callbacks may be at work
+            progress = (len(self.history) - self.first_epoch_) / self.max_epochs
+            self._set_learning_rates(SCHEDULES[self.schedule](progress))
+        super().on_epoch_begin(net, **kwargs)
+
+    def run_single_epoch(
+        self,
+        iterator: Iterable[Minibatch] | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[[Minibatch], dict[str, Tensor]],
+        **fit_params: Any,
+    ) -> None:
+        """Run one epoch; numbers leave the device once, at its end."""
+        if iterator is None:
+            return
+        self._set_training(training)
+        listened_to = self._listened_to("on_batch_begin", "on_batch_end")
+        log, sizes = [], []
+        for batch in iterator:
+            if listened_to:
+                self.notify("on_batch_begin", batch=batch, training=training)
+            terms = step_fn(batch)
+            log.append(torch.stack(list(terms.values())))
+            sizes.append(batch.rows.x.shape[0])
+            if listened_to:
+                self._end_batch(batch, terms, training, prefix)
+        share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+        means = share @ torch.stack(log).to("cpu", torch.float64)
+        self._record(dict(zip(terms, means.tolist(), strict=True)), training, prefix)
+        self.history.record(f"{prefix}_batch_count", len(sizes))
+
+    def train_step(self, batch: Minibatch, **fit_params: Any) -> dict[str, Tensor]:
+        """Run the phases on a batch; return all terms as they were before."""
+        return training_step(self.phases, lambda phase: self._gradients(phase, batch), self._optimizer_of_phase())
+
+    @torch.no_grad()
+    def validation_step(self, batch: Minibatch, **fit_params: Any) -> dict[str, Tensor]:
+        """Return the terms of the watched phase on a chunk of validation rows."""
+        with self._precision(), noise.handed(batch.draws[self.watched.name]):
+            return self.watched.evaluate(self.module_, batch.rows).terms
+
+    # What the estimators ask for
+
+    @torch.no_grad()
+    def apply(self, function: Callable[[nn.Module, Batch], Tensor], rows: Rows) -> Tensor:
+        """Return ``function(module, batch)`` for all rows, computed in chunks, on the CPU."""
+        self._set_training(False)
+        with self._precision():
+            return torch.cat([function(self.module_, chunk.rows) for chunk in Chunks(rows, CHUNK)]).cpu()
+
+    # Parts
+
+    def _optimizer_names(self) -> list[str]:
+        return ["optimizer_", *(f"{phase.name}_optimizer_" for phase in self.phases[1:])]
+
+    def _optimizer_of_phase(self) -> dict[str, Adam]:
+        names = self._optimizer_names()
+        return {phase.name: getattr(self, name) for phase, name in zip(self.phases, names, strict=True)}
+
+    def _set_learning_rates(self, factor: float) -> None:
+        for name, optimizer in self._optimizer_of_phase().items():
+            for group in optimizer.param_groups:
+                group["lr"] = factor * self.optimizers[name]["lr"]
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        device_type = torch.device(self.device).type
+        return torch.autocast(device_type, torch.bfloat16) if self.autocast else nullcontext()
+
+    def _gradients(self, phase: Phase, batch: Minibatch) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
+        moved = self._optimizer_of_phase()[phase.name].param_groups[0]["params"]
+        with self._precision():
+            found, evaluation = gradients(self.module_, phase, moved, batch.rows, batch.draws[phase.name])
+        for name, value in evaluation.buffers.items():
+            self.module_.get_buffer(name).copy_(value)
+        if self._listened_to("on_grad_computed"):
+            found = self._shown_to_callbacks(phase, moved, found, batch)
+        return found, evaluation.terms
+
+    def _shown_to_callbacks(
+        self, phase: Phase, moved: Sequence[nn.Parameter], found: Sequence[Tensor], batch: Minibatch
+    ) -> list[Tensor]:
+        """Let callbacks look at the gradients and change them, as skorch promises."""
+        for parameter, gradient in zip(moved, found, strict=True):
+            parameter.grad = gradient
+        named = list(phase.parameters(self.module_).items())
+        self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
+        return [parameter.grad for parameter in moved]
+
+    def _listened_to(self, *events: str) -> bool:
+        """Whether a callback wants to hear of one of these events."""
+        return any(
+            getattr(type(callback), event) is not getattr(Callback, event)
+            for _, callback in self.callbacks_
+            for event in events
+        )
+
+    def _end_batch(self, batch: Minibatch, terms: dict[str, Tensor], training: bool, prefix: str) -> None:
+        loss = self._phase(training).loss(terms)
+        self.history.record_batch(f"{prefix}_loss", loss.item())
+        self.history.record_batch(f"{prefix}_batch_size", batch.rows.x.shape[0])
+        with torch.no_grad():
+            output = self.infer(batch.rows.x)
+        self.notify("on_batch_end", batch=batch, training=training, loss=loss, y_pred=output)
+
+    def _phase(self, training: bool) -> Phase:
+        return self.phases[0] if training else self.watched
+
+    def _record(self, means: dict[str, float], training: bool, prefix: str) -> None:
+        loss = self._phase(training).loss(means)
+        if training and not all(map(isfinite, means.values())):
+            rates = ", ".join(f"{phase}: {settings['lr']:g}" for phase, settings in self.optimizers.items())
+            raise ValueError(
+                f"the loss must stay finite, however it became {loss} in epoch {len(self.history)}. The usual causes "
+                f"are a learning rate that is too large (here {rates}) and extreme values in X that scale=False "
+                "lets through"
+            )
+        for name, mean in means.items():
+            self.history.record(name if training else f"{prefix}_{name}", mean)
+        self.history.record(f"{prefix}_loss", loss)

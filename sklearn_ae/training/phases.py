@@ -1,0 +1,125 @@
+"""Phases: what is minimised by moving what, and the one training step that all families share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_ae.modules import noise
+from sklearn_ae.modules.autoencoder import Trace
+from sklearn_ae.objectives.terms import Batch, Term, weighted_mean
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What is minimised, and which submodules move to minimise it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the phase and, but for the first one, of its optimizer.
+    updates : tuple of str
+        Submodules that move.
+    terms : mapping of str to Term
+        What is summed. The names are the columns of the history.
+    weights : mapping of str to float
+        Weights of the terms, 1 where none is given. A term of weight -1 is maximised.
+    buffers : callable, optional
+        ``(module, batch, trace) -> {name: tensor}``, new values of buffers that are known in closed form. They are
+        written after the phase's gradients are taken.
+    """
+
+    name: str
+    updates: tuple[str, ...]
+    terms: Mapping[str, Term]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    buffers: Callable[[nn.Module, Batch, Trace], dict[str, Tensor]] | None = None
+
+    def parameters(self, module: nn.Module) -> dict[str, nn.Parameter]:
+        """Return what moves, by name."""
+        return {
+            name: parameter
+            for submodule in self.updates
+            for name, parameter in module.get_submodule(submodule).named_parameters(prefix=submodule)
+        }
+
+    def evaluate(self, module: nn.Module, batch: Batch) -> "Evaluation":
+        """Run the module on a batch; noise has to be handed in."""
+        trace = Trace(module, batch.x)
+        terms = {name: _summary(name, term(module, batch, trace), batch) for name, term in self.terms.items()}
+        buffers = {} if self.buffers is None else self.buffers(module, batch, trace)
+        return Evaluation(terms, self.loss(terms), buffers)
+
+    def loss(self, terms: Mapping[str, Any]) -> Any:
+        """Return the weighted sum of the phase's terms, numbers or tensors of shape ()."""
+        weighted = (self.weights[name] * terms[name] if name in self.weights else terms[name] for name in self.terms)
+        return reduce(add, weighted)
+
+
+class Evaluation(NamedTuple):
+    """A phase on a batch: its terms, their weighted sum and the new values of buffers."""
+
+    terms: dict[str, Tensor]
+    loss: Tensor
+    buffers: dict[str, Tensor]
+
+
+def _summary(name: str, values: Tensor, batch: Batch) -> Tensor:
+    """(n,) or () -> (): the weighted mean over the batch."""
+    if not isinstance(values, Tensor):
+        raise TypeError(f"the term {name!r} must return a tensor, however: {type(values).__name__}")
+    if values.ndim == 0:
+        return values
+    if values.shape != batch.x.shape[:1]:
+        raise ValueError(
+            f"the term {name!r} must return one value per sample, shape ({batch.x.shape[0]},), or one for the batch, "
+            f"shape (), however: shape {tuple(values.shape)}"
+        )
+    return weighted_mean(values, batch.weight)
+
+
+def gradients(
+    module: nn.Module, phase: Phase, moved: Sequence[Tensor], batch: Batch, draws: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Evaluation]:
+    """Return the gradients of a phase for what it moves, and the phase as it was before the step.
+
+    Nothing else gets a gradient, so no term needs to detach.
+    """
+    with noise.handed(draws):
+        terms, loss, buffers = phase.evaluate(module, batch)
+    found = torch.autograd.grad(loss, moved, materialize_grads=True)
+    return found, Evaluation(_detached(terms), loss.detach(), _detached(buffers))
+
+
+def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+class _Optimizer(Protocol):
+    def step(self, gradients: Sequence[Tensor]) -> object: ...
+
+
+def training_step(
+    phases: Sequence[Phase],
+    gradients_of: Callable[[Phase], tuple[Sequence[Tensor], Mapping[str, Tensor]]],
+    optimizers: Mapping[str, _Optimizer],
+) -> dict[str, Tensor]:
+    """Run the phases in turn, one optimizer step each; return all terms as they were before."""
+    log: dict[str, Tensor] = {}
+    for phase in phases:
+        found, terms = gradients_of(phase)
+        optimizers[phase.name].step(found)
+        log |= terms
+    return log
+
+
+@torch.no_grad()
+def requests(module: nn.Module, phase: Phase, batch: Batch) -> list[noise.Request]:
+    """Return what noise a phase asks for, found by running it once."""
+    with noise.recorded() as asked:
+        phase.evaluate(module, batch)
+    return asked
