@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +28,13 @@ class NumericTable:
         self.spread = spread
 
     @classmethod
-    def fit(
-        cls, X: NDArray | csr_matrix, weight: NDArray[np.float64] | None, scale: bool | str
-    ) -> "NumericTable":
+    def fit(cls, X: NDArray | csr_matrix, weight: NDArray[np.float64] | None, scale: bool | str) -> "NumericTable":
         """Learn location and spread from the rows that train."""
         mean, variance, all_missing = _moments(X, weight)
         if all_missing.any():
-            warnings.warn(f"columns {_indices(all_missing)} have no observed value: they are learned as 0", stacklevel=2)
+            warnings.warn(
+                f"columns {_indices(all_missing)} have no observed value: they are learned as 0", stacklevel=2
+            )
         return cls(*SCALES[scale](mean, variance, all_missing))
 
     def encode(self, X: NDArray, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -56,6 +57,17 @@ class NumericTable:
         """Return the log of the change of variables that encoding is, (n,) or (): log p(X) = log p(x) - this."""
         log_spread = torch.from_numpy(np.log(self.spread)).to(like)
         return log_spread.sum() if observed is None else observed @ log_spread
+
+
+def check_unit_interval(X: Any) -> None:
+    """Raise unless all known values lie in [0, 1]."""
+    values = X.data if issparse(X) else X
+    low, high = np.nanmin(values, initial=0.0), np.nanmax(values, initial=0.0)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"with likelihood='bernoulli' X must lie in [0, 1], however it lies in [{low:g}, {high:g}]: divide by the "
+            "largest value, or set likelihood='gaussian'"
+        )
 
 
 def _per_column(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:

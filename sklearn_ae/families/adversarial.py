@@ -8,17 +8,17 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_ae.families.base import BaseAutoencoder, Problem
 from sklearn_ae.families.parameters import Number, OneOf
 from sklearn_ae.modules import noise
-from sklearn_ae.modules.autoencoder import Trace
+from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import PointCode
 from sklearn_ae.modules.mlp import mlp
 from sklearn_ae.objectives import losses
 from sklearn_ae.objectives.columns import UnitGaussian
-from sklearn_ae.objectives.terms import Batch, Term, reconstruction, weighted_mean
+from sklearn_ae.objectives.terms import Batch, reconstruction, weighted_mean
 from sklearn_ae.training.phases import Phase
 
 BETAS = (0.5, 0.9)  # of Adam: a short memory, since the other player moves as well
@@ -29,28 +29,27 @@ GENERATOR_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 Weighted = tuple[Tensor, Tensor | None]  # samples, and their weights or None
-Samples = Callable[[nn.Module, Batch, Trace, int], Weighted]
+Samples = Callable[[Autoencoder, Batch, Trace, int], Weighted]
 
 
-def real_rows(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+def real_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return the rows, (n, d), missing cells filled with their reconstruction so that a gap gives nothing away."""
     if batch.observed is None:
         return batch.x, batch.weight
     return torch.where(batch.observed > 0, batch.x, module(batch.x)), batch.weight
 
 
-def generated_rows(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+def generated_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return rows decoded from the prior, (n_draws, d), through the link: probabilities, never log-odds."""
-    n_components = module.code.location.out_features
-    return module.decode(noise.normal((n_draws, n_components), batch.x)), None
+    return module.decode(noise.normal((n_draws, module.code.n_components), batch.x)), None
 
 
-def prior_codes(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+def prior_codes(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return codes from the prior, (n_draws, k)."""
-    return noise.normal((n_draws, module.code.location.out_features), batch.x), None
+    return noise.normal((n_draws, module.code.n_components), batch.x), None
 
 
-def encoded_codes(module: nn.Module, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
+def encoded_codes(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return the codes of the rows, (n, k)."""
     return trace["code"], batch.weight
 
@@ -69,12 +68,12 @@ CODES = Comparison("code_critic", "code_", prior_codes, encoded_codes)
 DISCRIMINATORS = {"data": (DATA,), "latent": (CODES,), "both": (DATA, CODES)}
 
 
-def _judged(module: nn.Module, comparison: Comparison, samples: Tensor) -> Tensor:
+def _judged(module: Autoencoder, comparison: Comparison, samples: Tensor) -> Tensor:
     """(n, ...) -> (n,): the log-odds of being real."""
     return module.get_submodule(comparison.critic)(samples).squeeze(-1)
 
 
-def value(module: nn.Module, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
+def value(module: Autoencoder, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
     """Return ``V = E log D(real) + E log(1 - D(fake))``, () (Goodfellow et al. 2014, eq. 1)."""
     real, real_weight = comparison.real(module, batch, trace, n_draws)
     fake, fake_weight = comparison.fake(module, batch, trace, n_draws)
@@ -83,15 +82,13 @@ def value(module: nn.Module, batch: Batch, trace: Trace, comparison: Comparison,
     )
 
 
-def fooling(
-    module: nn.Module, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int, loss: str
-) -> Tensor:
+def fooling(module: Autoencoder, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int, loss: str) -> Tensor:
     """Return the generator's part of V, (), or its non-saturating stand-in."""
     fake, weight = comparison.fake(module, batch, trace, n_draws)
     return weighted_mean(GENERATOR_LOSSES[loss](_judged(module, comparison, fake)), weight)
 
 
-def gradient_penalty(module: nn.Module, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
+def gradient_penalty(module: Autoencoder, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
     """Return half the squared slope of the log-odds at real samples, () (Mescheder et al. 2018, eq. 9)."""
     real, weight = comparison.real(module, batch, trace, n_draws)
     slope = torch.func.grad(lambda samples: _judged(module, comparison, samples).sum())(real)
@@ -100,7 +97,60 @@ def gradient_penalty(module: nn.Module, batch: Batch, trace: Trace, comparison: 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class AdversarialAutoencoder(BaseAutoencoder):
-    """Adversarial autoencoder: encoder, decoder and a discriminator that has to be fooled."""
+    """Autoencoder with a discriminator: generated rows, or codes, have to look real.
+
+    Two players move in turn. The discriminator maximises ``V = E[log D(real)] + E[log(1 - D(fake))]`` [1]_. The
+    autoencoder minimises the reconstruction, ``adversarial_weight`` times its own part of V, and ``target_weight``
+    times the cost of the target.
+
+    Parameters
+    ----------
+    discriminator : {"data", "latent", "both"}, default="data"
+        What is compared: rows with rows that are decoded from the prior, codes with the prior [2]_, or both.
+    adversarial_weight : float, default=1.0
+        Weight of the autoencoder's part of V.
+    generator_loss : {"non-saturating", "minimax"}, default="non-saturating"
+        The autoencoder's part of V: ``E[log(1 - D(fake))]``, or ``-E[log D(fake)]``, which has the same fixed point and
+        a gradient that does not vanish while the discriminator wins.
+    discriminator_learning_rate : float, default=4e-3
+        Learning rate of the discriminator's own Adam.
+    gradient_penalty : float, default=0.05
+        Weight of half the squared slope of the discriminator at real samples [3]_: it lets the game settle.
+    %(shared_parameters)s
+
+    Attributes
+    ----------
+    %(shared_attributes)s
+
+    See Also
+    --------
+    RegularizedAutoencoder : The code is a point, held by a penalty.
+    VariationalAutoencoder : The code is a distribution; rows have a likelihood.
+
+    Notes
+    -----
+    V is the column ``value`` of ``history_`` (``code_value`` for the codes under ``discriminator="both"``). At the
+    equilibrium it is ``-log 4``. A value near ``-log 4`` is no proof of it: a discriminator that looks at nothing has
+    that value as well. Both optimizers are Adam with ``betas=(0.5, 0.9)``.
+
+    References
+    ----------
+    .. [1] Goodfellow, I. et al. (2014). Generative adversarial nets. NeurIPS, equation 1.
+    .. [2] Makhzani, A. et al. (2016). Adversarial autoencoders. ICLR workshop.
+    .. [3] Mescheder, L., Geiger, A. & Nowozin, S. (2018). Which training methods for GANs do actually converge? ICML,
+       equation 9.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ae import AdversarialAutoencoder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> autoencoder = AdversarialAutoencoder(n_components=2, max_iter=20, random_state=0).fit(X)
+    >>> autoencoder.discriminate(X).shape
+    (178,)
+    >>> list(autoencoder.history_.columns)
+    ['reconstruction', 'fooling', 'value', 'gradient_penalty', 'train_loss', 'seconds']
+    """
 
     learning_rate: Annotated[float, Number(0, closed_low=False)] = 2e-3
     discriminator: Annotated[str, OneOf(*DISCRIMINATORS)] = "data"
@@ -109,7 +159,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
     discriminator_learning_rate: Annotated[float, Number(0, closed_low=False)] = 4e-3
     gradient_penalty: Annotated[float, Number(0)] = 0.05
 
-    def _module(self, problem: Problem) -> nn.Module:
+    def _module(self, problem: Problem) -> Autoencoder:
         module = self._autoencoder(problem, PointCode, UnitGaussian())
         widths = {DATA: problem.n_columns, CODES: self.n_components}
         for comparison in DISCRIMINATORS[self.discriminator]:
@@ -166,6 +216,6 @@ class AdversarialAutoencoder(BaseAutoencoder):
         return self._apply(partial(_probability_real, comparison=DISCRIMINATORS[self.discriminator][0]), X)
 
 
-def _probability_real(module: nn.Module, batch: Batch, comparison: Comparison) -> Tensor:
+def _probability_real(module: Autoencoder, batch: Batch, comparison: Comparison) -> Tensor:
     samples = batch.x if comparison is DATA else module.encode(batch.x)
     return _judged(module, comparison, samples).sigmoid()

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils import RegressorTags, Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
@@ -21,14 +20,24 @@ from skorch.callbacks import EarlyStopping
 from skorch.utils import noop
 from torch import Tensor, nn
 
+from sklearn_ae.families.documentation import documented
 from sklearn_ae.families.parameters import Anything, Flag, Instance, Number, OneOf, Sizes, Whole, check_parameters
-from sklearn_ae.families.targets import TARGETS, NoTarget, Target, check_target, is_unlabeled
-from sklearn_ae.modules.autoencoder import Autoencoder
+from sklearn_ae.families.samples import Samples, check_weight, of_mean_one
+from sklearn_ae.families.targets import (
+    TARGETS,
+    ClassTarget,
+    NoTarget,
+    Target,
+    check_labeled,
+    check_target,
+    is_unlabeled,
+)
+from sklearn_ae.modules.autoencoder import Autoencoder, Likelihood
+from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
-from sklearn_ae.objectives import losses
 from sklearn_ae.objectives.columns import Bernoulli
 from sklearn_ae.objectives.terms import Batch, Term
-from sklearn_ae.tables import NumericTable
+from sklearn_ae.tables import NumericTable, check_unit_interval
 from sklearn_ae.training.batches import Rows, SparseRows
 from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split
 from sklearn_ae.training.phases import Phase
@@ -128,15 +137,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Write the shared parameters and attributes into the docstring of a family."""
         super().__init_subclass__(**kwargs)
-        if cls.__doc__:
-            cls.__doc__ = cls.__doc__.replace("    %(shared_parameters)s\n", SHARED_PARAMETERS).replace(
-                "    %(shared_attributes)s\n", SHARED_ATTRIBUTES
-            )
+        cls.__doc__ = documented(cls.__doc__ or "", learning_rate=cls.learning_rate)
 
     # What a family says
 
     @abstractmethod
-    def _module(self, problem: Problem) -> nn.Module:
+    def _module(self, problem: Problem) -> Autoencoder:
         """Return the module, its weights not yet drawn; ``_autoencoder`` helps."""
 
     @abstractmethod
@@ -154,15 +160,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def _optimizers(self, problem: Problem) -> dict[str, dict[str, Any]]:
         """Return the arguments of Adam for each phase."""
         return {
-            phase.name: {"lr": self.learning_rate, "weight_decay": self.weight_decay}
-            for phase in self._phases(problem)
+            phase.name: {"lr": self.learning_rate, "weight_decay": self.weight_decay} for phase in self._phases(problem)
         }
 
-    def _log_likelihood(self, module: nn.Module, batch: Batch) -> Tensor:
+    def _log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return ``log p(x | z)`` at the code of each row, (n,), on the scale that the module sees."""
         return -module.likelihood.loss(batch.x, module.decoder(module.encode(batch.x)), batch.observed)
 
-    def _generate(self, module: nn.Module, codes: Tensor, random: np.random.RandomState) -> Tensor:
+    def _generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
         """Return the rows that codes stand for, (n, d)."""
         return module.decode(codes)
 
@@ -174,8 +179,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def _autoencoder(
         self,
         problem: Problem,
-        code: Callable[[int, int], nn.Module],
-        gaussian: nn.Module,
+        code: Callable[[int, int], Code],
+        gaussian: Likelihood,
         corruption: nn.Module | None = None,
     ) -> Autoencoder:
         sizes = list(self.hidden_layer_sizes)
@@ -242,18 +247,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         with _unchanged_on_failure(self):
             check_parameters(self)
             again = self.warm_start and hasattr(self, "net_")
-            X = self._check_rows(X, reset=not again)
-            y, weight = self._check_y_and_weight(X, y, sample_weight)
-            X, y, weight = _positive(X, y, weight)
-            target = self._target if again else self._learn_target(y, weight)
+            samples = self._check_samples(X, y, sample_weight, reset=not again).of_positive_weight()
+            target = self._target if again else self._learn_target(samples)
             if again:
-                self._check_same_target(y)
+                self._check_same_target(samples.y)
+            random = self._random(again)
             valid = None
             if X_val is not None:
-                valid = self._check_rows(X_val, reset=False), *self._check_y_and_weight(X_val, y_val, None)
+                valid = self._check_samples(X_val, y_val, None, reset=False)
             elif self.early_stopping:
-                (X, y, weight), valid = self._split(X, y, weight, target)
-            self._train(X, y, weight, valid, target, continued=again, max_iter=self.max_iter)
+                samples, valid = samples.split(self.validation_fraction, self.task == "classification", random)
+            self._train(samples, valid, target, random, again=again)
         return self
 
     def partial_fit(
@@ -291,222 +295,184 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         with _unchanged_on_failure(self):
             check_parameters(self)
             again = hasattr(self, "net_")
-            X = self._check_rows(X, reset=not again)
-            y, weight = self._check_y_and_weight(X, y, sample_weight)
-            X, y, weight = _positive(X, y, weight)
-            target = self._target if again else self._learn_target(y, weight, classes, partial=True)
-            if again:
-                self._check_classes(classes)
-            self._train(X, y, weight, None, target, continued=again, max_iter=1, schedule="constant")
+            samples = self._check_samples(X, y, sample_weight, reset=not again).of_positive_weight()
+            target = self._target if again else self._learn_partial_target(samples, classes)
+            if classes is not None:
+                self._check_same_classes(target, classes)
+            self._train(samples, None, target, self._random(again), again=again, max_iter=1, schedule="constant")
         return self
 
     def _train(
         self,
-        X: NDArray | csr_matrix,
-        y: NDArray | None,
-        weight: NDArray | None,
-        valid: tuple | None,
+        samples: Samples,
+        valid: Samples | None,
         target: Target,
+        random: np.random.RandomState,
         *,
-        continued: bool,
-        max_iter: int,
+        again: bool,
+        max_iter: int | None = None,
         schedule: str | None = None,
     ) -> None:
-        n_rows, n_columns = X.shape
-        random = self._random(len(self.net_.history) if continued else 0)
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = FULL_BATCH if n_rows <= FULL_BATCH else BATCH
+        """Train a new net, or a copy of the one there is, and take over what came out."""
+        n_rows, n_columns = samples.X.shape
+        batch_size = _batch_size(self.batch_size, n_rows)
         problem = Problem(n_columns, target, batch_size, full_batch=n_rows <= batch_size)
         self._target = target
-        if not continued:
+        if not again:
             scale = False if self.likelihood == "bernoulli" else self.scale
-            self._table = NumericTable.fit(X, weight, scale)
-        watched = valid is not None
-        net = self._continued_net(problem, watched) if continued else self._new_net(problem, watched, X.dtype, random)
-        net.set_params(max_epochs=max_iter, batch_size=batch_size, seed=random.randint(2**31 - 1))
-        net.schedule = schedule or self.learning_rate_schedule
+            self._table = NumericTable.fit(samples.X, samples.weight, scale)
+        net = self._continued_net(problem) if again else self._new_net(problem, samples.X.dtype, random)
+        net.phases, net.watched, net.optimizers = (
+            self._phases(problem),
+            self._watched(problem),
+            self._optimizers(problem),
+        )
+        net.max_epochs, net.schedule = max_iter or self.max_iter, schedule or self.learning_rate_schedule
+        net.batch_size, net.seed = batch_size, random.randint(2**31 - 1)
+        net.callbacks, net.verbose = self._callbacks(watched=valid is not None), int(self.verbose)
+        net.initialize_callbacks()
         self.net_ = net
-        rows = self._rows(X, y, weight)
-        net.partial_fit(Split(rows, None if valid is None else self._rows(*valid)))
+        rows = self._rows(samples)
+        net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._n_features_out = self.n_components
         self.n_iter_ = len(net.history)
         self.loss_curve_ = list(net.history[:, "train_loss"])
         self.loss_ = self.loss_curve_[-1]
-        self._set_classes()
+        if target.classes is not None:
+            self.classes_ = target.classes
+        else:
+            vars(self).pop("classes_", None)  # type: ignore[attr-defined]
         self._learn_codes(rows, random)
 
-    def _new_net(
-        self, problem: Problem, watched: bool, dtype: np.dtype, random: np.random.RandomState
-    ) -> AutoencoderNet:
+    def _new_net(self, problem: Problem, dtype: np.dtype, random: np.random.RandomState) -> AutoencoderNet:
         device = self._torch_device()
         module = self._module(problem)
         draw_weights(module, torch.Generator().manual_seed(random.randint(2**31 - 1)))
         exact = self.precision == "float64" or (
             self.precision == "auto" and dtype == np.float64 and problem.full_batch and device.type == "cpu"
         )
-        net = AutoencoderNet(
+        return AutoencoderNet(
             module.to(torch.float64 if exact else torch.float32),
             self._phases(problem),
             self._watched(problem),
             self._optimizers(problem),
             autocast=self.precision == "bfloat16",
             device=device,
-            callbacks=self._callbacks(watched),
-            verbose=int(self.verbose),
-        )
-        return net.initialize()
+            verbose=0,
+        ).initialize()
 
-    def _continued_net(self, problem: Problem, watched: bool) -> AutoencoderNet:
-        """Return a copy of the net that was trained, with the settings as they are now."""
-        net = copy.deepcopy(self.net_)
-        if str(self._module(problem)) != str(net.module_):
+    def _continued_net(self, problem: Problem) -> AutoencoderNet:
+        """Return a copy of the net that was trained: if the fit fails, the estimator keeps what it had."""
+        asked = self._module(problem)
+        if str(asked) != str(self.module_):
             raise ValueError(
-                "a warm start goes on with the module that was fitted, however the parameters now ask for another one: "
-                f"{self._module(problem)}. Set warm_start=False to begin anew"
+                f"a fit that goes on keeps its module, however the parameters now ask for another one: {asked}. Set "
+                "warm_start=False and call fit to begin anew"
             )
-        net.phases = self._phases(problem)
-        net.watched = self._watched(problem)
-        net.optimizers = self._optimizers(problem)
-        net.callbacks = self._callbacks(watched)
-        net.verbose = int(self.verbose)
-        net.initialize_callbacks()
-        return net
+        return copy.deepcopy(self.net_)
 
-    def _callbacks(self, watched: bool) -> list[Any]:
-        own = []
-        if self.early_stopping and watched:
-            own.append(
-                EarlyStopping(
-                    "valid_loss",
-                    patience=self.n_iter_no_change,
-                    threshold=self.tol,
-                    threshold_mode="abs",
-                    load_best=True,
-                    sink=print if self.verbose else noop,
-                )
-            )
-        return [*own, *(self.callbacks or [])]
+    def _callbacks(self, *, watched: bool) -> list[Any]:
+        stopping = EarlyStopping(
+            "valid_loss",
+            patience=self.n_iter_no_change,
+            threshold=self.tol,
+            threshold_mode="abs",
+            load_best=True,
+            sink=print if self.verbose else noop,
+        )
+        return [*([stopping] if self.early_stopping and watched else []), *(self.callbacks or [])]
 
     def _torch_device(self) -> torch.device:
         if str(self.device) != "auto":
             return torch.device(self.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def _random(self, n_epochs: int) -> np.random.RandomState:
-        """Return a generator of our own, so that numpy's global one is never moved."""
-        if self.random_state is None:
-            return np.random.RandomState(np.random.SeedSequence().generate_state(8))
+    def _random(self, again: bool) -> np.random.RandomState:
+        """Return a generator of our own, so that numpy's global one is never moved; a fit that goes on has another."""
         if isinstance(self.random_state, np.random.RandomState):
             return self.random_state
-        return np.random.RandomState([int(self.random_state), n_epochs])
+        if self.random_state is None:
+            return _fresh_random()
+        return np.random.RandomState([int(self.random_state), self.n_iter_ if again else 0])
 
     # What is checked before anything is changed
 
-    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray | csr_matrix:
+    def _check_rows(self, X: ArrayLike, *, reset: bool) -> Any:
         X = validate_data(
             self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
         )
         if self.likelihood == "bernoulli":
-            values = X.data if issparse(X) else X
-            low, high = (np.nanmin(values), np.nanmax(values)) if values.size else (0.0, 0.0)
-            if low < 0 or high > 1:
-                raise ValueError(
-                    f"with likelihood='bernoulli' X must lie in [0, 1], however it lies in [{low:g}, {high:g}]: divide "
-                    "by the largest value, or set likelihood='gaussian'"
-                )
+            check_unit_interval(X)
         return X
 
-    def _check_y_and_weight(
-        self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None
-    ) -> tuple[NDArray | None, NDArray | None]:
-        if self.task is None or y is None:
-            y = None
-        else:
-            y = check_target(y, self.unlabeled)
-            check_consistent_length(X, y)
-        return y, None if sample_weight is None else _check_weight(sample_weight, X)
+    def _check_samples(
+        self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> Samples:
+        X = self._check_rows(X, reset=reset)
+        return Samples(X, self._check_y(y, X), check_weight(sample_weight, X))
 
-    def _learn_target(
-        self,
-        y: NDArray | None,
-        weight: NDArray | None,
-        classes: ArrayLike | None = None,
-        partial: bool = False,
-    ) -> Target:
-        if y is None:
+    def _check_y(self, y: ArrayLike | None, X: ArrayLike) -> NDArray | None:
+        if self.task is None or y is None:
+            return None
+        check_consistent_length(X, y)
+        return check_target(y, self.unlabeled)
+
+    def _learn_target(self, samples: Samples) -> Target:
+        if samples.y is None or self.task is None:
             return NoTarget()
-        target = TARGETS[self.task].fit(y, weight, self.unlabeled, self.class_weight)
-        if partial and self.task == "classification":
-            if classes is None:
-                raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
-            if self.class_weight == "balanced":
-                raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
-            target.classes = np.unique(check_target(classes, self.unlabeled))
-        return target
+        check_labeled(samples.y, self.unlabeled)
+        return TARGETS[self.task].learn(samples.y, samples.weight, self.unlabeled, self.class_weight)
+
+    def _learn_partial_target(self, samples: Samples, classes: ArrayLike | None) -> Target:
+        target = self._learn_target(samples)
+        if target.classes is None:
+            return target
+        if classes is None:
+            raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
+        if self.class_weight == "balanced":
+            raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
+        return ClassTarget(np.unique(check_target(classes, self.unlabeled)), self.unlabeled, self.class_weight)
 
     def _check_same_target(self, y: NDArray | None) -> None:
         fitted = not isinstance(self._target, NoTarget)
         if fitted != (y is not None):
             raise ValueError(
-                f"a warm start goes on with the same y, however the estimator was fitted {'with' if fitted else 'without'} "
-                "y: set warm_start=False to begin anew"
+                "a warm start goes on with the same kind of y, however the estimator was fitted "
+                f"{'with' if fitted else 'without'} y: set warm_start=False to begin anew"
             )
-        if y is not None and hasattr(self, "classes_"):
-            self._check_classes(np.unique(y[~is_unlabeled(y, self.unlabeled)]))
+        if y is not None:
+            self._check_same_classes(self._target, y[~is_unlabeled(y, self.unlabeled)])
 
-    def _check_classes(self, classes: ArrayLike | None) -> None:
-        if classes is not None and hasattr(self, "classes_") and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"the classes must stay {list(self.classes_)}, however: {list(np.unique(classes))}")
-
-    def _set_classes(self) -> None:
-        if hasattr(self._target, "classes"):
-            self.classes_ = self._target.classes
-        else:
-            vars(self).pop("classes_", None)
-
-    def _split(
-        self, X: NDArray | csr_matrix, y: NDArray | None, weight: NDArray | None, target: Target
-    ) -> tuple[tuple, tuple]:
-        """Set rows aside for validation: shuffled, and by class where every class has rows enough."""
-        n_rows = X.shape[0]
-        if n_rows < 2:
-            raise ValueError(f"early_stopping=True needs 2 rows at least, however: {n_rows}. Give X_val or more rows")
-        n_valid = max(1, round(self.validation_fraction * n_rows))
-        strata = None
-        if y is not None and self.task == "classification":
-            _, strata, counts = np.unique(y, return_inverse=True, return_counts=True)
-            if counts.min() < 2 or n_valid < len(counts) or n_rows - n_valid < len(counts):
-                strata = None
-        seed = self._random(0).randint(2**31 - 1)
-        train, valid = train_test_split(np.arange(n_rows), test_size=n_valid, stratify=strata, random_state=seed)
-        return _taken(train, X, y, weight), _taken(valid, X, y, weight)
+    def _check_same_classes(self, target: Target, labels: ArrayLike) -> None:
+        if target.classes is not None and not np.array_equal(np.unique(labels), target.classes):
+            raise ValueError(f"the classes must stay {list(target.classes)}, however: {list(np.unique(labels))}")
 
     # Rows on their way to the module
 
-    def _rows(self, X: NDArray | csr_matrix, y: NDArray | None = None, weight: NDArray | None = None) -> Rows:
+    def _rows(self, samples: Samples) -> Rows:
         parameter = next(self.module_.parameters())
         dtype, device = parameter.dtype, parameter.device
-        target = target_weight = None
-        if not isinstance(self._target, NoTarget):
-            target, counts = (np.zeros(X.shape[0]), np.zeros(X.shape[0])) if y is None else self._target.encode(y)
-            counts = counts if weight is None else counts * weight
-            target_weight = torch.from_numpy(_of_mean_one(counts)).to(device, dtype)
-            target = torch.from_numpy(target).to(device, torch.int64 if target.dtype == np.int64 else dtype)
-        if weight is not None:
-            weight = torch.from_numpy(_of_mean_one(weight)).to(device, dtype)
+        X, n_rows = samples.X, samples.X.shape[0]
+        y, counts = self._target.encode(samples.y, n_rows)
+        if counts is not None and samples.weight is not None:
+            counts = counts * samples.weight
+        own = Batch(
+            torch.empty(n_rows, 0, dtype=dtype, device=device),
+            None if y is None else torch.from_numpy(y).to(device, torch.int64 if y.dtype.kind == "i" else dtype),
+            _tensor(of_mean_one(samples.weight), dtype, device),
+            _tensor(of_mean_one(counts), dtype, device),
+        )
         encode = partial(self._table.encode, dtype=dtype, device=device)
         if issparse(X):
-            nothing = torch.empty(X.shape[0], 0, dtype=dtype, device=device)
-            return SparseRows(X, encode, Batch(nothing, target, weight, target_weight))
+            return SparseRows(X, encode, own)
         x, observed = encode(X)
-        return Rows(Batch(x, target, weight, target_weight, observed))
+        return Rows(own._replace(x=x, observed=observed))
 
-    def _apply(self, function: Callable[[nn.Module, Batch], Tensor], X: ArrayLike) -> NDArray:
+    def _apply(self, function: Callable[[Autoencoder, Batch], Tensor], X: Any) -> NDArray:
         """Return ``function(module, batch)`` for the rows of X, in their dtype."""
         check_is_fitted(self)
         X = self._check_rows(X, reset=False)
-        return self.net_.apply(function, self._rows(X)).numpy().astype(X.dtype, copy=False)
+        return self.net_.apply(function, self._rows(Samples(X))).numpy().astype(X.dtype, copy=False)
 
     # What a fitted estimator does
 
@@ -560,7 +526,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         y : ndarray of shape (n_samples,)
             Labels under ``task="classification"``, values under ``task="regression"``.
         """
-        outputs = self._apply(lambda module, batch: module.head(module.encode(batch.x)), X)
+        outputs = self._apply(lambda module, batch: module.predict(batch.x), X)
         return self._target.predict(outputs)
 
     @available_if(_has_classes)
@@ -593,7 +559,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Columns as in ``classes_``.
         """
-        return self._apply(lambda module, batch: module.head(module.encode(batch.x)).log_softmax(1), X)
+        return self._apply(lambda module, batch: module.predict(batch.x).log_softmax(1), X)
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return how good the fit is on some rows; higher is better.
@@ -614,7 +580,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             ``task="regression"``, over the labelled rows. Else the mean of ``score_samples``.
         """
         check_is_fitted(self)
-        y, weight = self._check_y_and_weight(X, y, sample_weight)
+        y, weight = self._check_y(y, X), check_weight(sample_weight, X)
         if y is None or isinstance(self._target, NoTarget):
             return float(np.average(self.score_samples(X), weights=weight))
         labeled = ~is_unlabeled(y, self.unlabeled)
@@ -654,8 +620,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         check_is_fitted(self)
         if not Whole(1).admits(n_samples):
             raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
-        seed = np.random.SeedSequence().generate_state(8) if random_state is None else random_state
-        random = np.random.RandomState(seed) if random_state is None else check_random_state(seed)
+        random = _fresh_random() if random_state is None else check_random_state(random_state)
         codes = Rows(Batch(self._codes(self._sample_codes(n_samples, random))))
         generate = partial(self._generate, random=random)
         rows = self.net_.apply(lambda module, batch: generate(module, batch.x), codes)
@@ -666,11 +631,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def _codes(self, codes: NDArray | Tensor) -> Tensor:
         return torch.as_tensor(codes).to(next(self.module_.parameters()))
 
-    def _log_likelihood_in_units(self, module: nn.Module, batch: Batch) -> Tensor:
+    def _log_likelihood_in_units(self, module: Autoencoder, batch: Batch) -> Tensor:
         return self._log_likelihood(module, batch) - self._table.log_volume(batch.observed, batch.x)
 
     @property
-    def module_(self) -> nn.Module:
+    def module_(self) -> Autoencoder:
         """The torch module that was trained."""
         return self._fitted_net().module_
 
@@ -708,30 +673,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         return tags
 
 
-def _check_weight(sample_weight: ArrayLike, X: ArrayLike) -> NDArray[np.float64]:
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weight.ndim != 1:
-        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {weight.shape}")
-    check_consistent_length(X, weight)
-    if (weight < 0).any():
-        raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")
-    if not weight.any():
-        raise ValueError("sample_weight must hold a non-zero value, however all are zero")
-    return weight
+def _batch_size(batch_size: str | int, n_rows: int) -> int:
+    if isinstance(batch_size, str):
+        return FULL_BATCH if n_rows <= FULL_BATCH else BATCH
+    return batch_size
 
 
-def _taken(index: NDArray, X: Any, y: NDArray | None, weight: NDArray | None) -> tuple:
-    return X[index], None if y is None else y[index], None if weight is None else weight[index]
+def _fresh_random() -> np.random.RandomState:
+    return np.random.RandomState(np.random.SeedSequence().generate_state(8))
 
 
-def _positive(X: Any, y: NDArray | None, weight: NDArray | None) -> tuple:
-    """Leave out rows of weight 0, so that they mean nothing at all."""
-    return (X, y, weight) if weight is None or weight.all() else _taken(np.flatnonzero(weight), X, y, weight)
-
-
-def _of_mean_one(weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    return weight / weight.mean() if weight.any() else weight
-
-
-SHARED_PARAMETERS = ""
-SHARED_ATTRIBUTES = ""
+def _tensor(values: NDArray | None, dtype: torch.dtype, device: torch.device) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values).to(device, dtype)

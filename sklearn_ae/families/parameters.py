@@ -1,6 +1,6 @@
 """What values a parameter may take, declared in its annotation, and the check before a fit."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
@@ -51,9 +51,9 @@ class Number:
         """Whether the value is in the set."""
         if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
             return False
-        above = value >= self.low if self.closed_low else value > self.low
-        below = value <= self.high if self.closed_high else value < self.high
-        return bool(above and below)
+        number = float(value)
+        above = number >= self.low if self.closed_low else number > self.low
+        return above and (number <= self.high if self.closed_high else number < self.high)
 
     def __str__(self) -> str:
         left, right = "[" if self.closed_low else "(", "]" if self.closed_high else ")"
@@ -134,7 +134,7 @@ class Instance:
 
 def check_parameters(estimator: Any) -> None:
     """Raise unless every annotated parameter of an estimator has a value that one of its rules admits."""
-    for name, rules in _rules(type(estimator)).items():
+    for name, rules in _rules(estimator.__class__).items():
         value = getattr(estimator, name)
         if not any(rule.admits(value) for rule in rules):
             raise InvalidParameterError(
@@ -144,7 +144,7 @@ def check_parameters(estimator: Any) -> None:
 
 
 @lru_cache
-def _rules(cls: type) -> dict[str, tuple[Rule, ...]]:
+def _rules(cls: Hashable) -> dict[str, tuple[Rule, ...]]:
     return dict(_annotated(get_type_hints(cls, include_extras=True)))
 
 
@@ -152,5 +152,3 @@ def _annotated(hints: dict[str, Any]) -> Iterator[tuple[str, tuple[Rule, ...]]]:
     for name, hint in hints.items():
         if get_origin(hint) is Annotated:
             yield name, get_args(hint)[1:]
-
-

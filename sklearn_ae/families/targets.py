@@ -1,7 +1,10 @@
 """What y means: classes, values, or nothing."""
 
 import warnings
-from typing import Any, ClassVar
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,14 +17,54 @@ from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
 
 
-class NoTarget:
+class Target(ABC):
+    """What y means to the module and to the user."""
+
+    terms: ClassVar[Mapping[str, Term]]  # its cost
+    n_outputs: int  # raw outputs of the head
+    classes: NDArray | None = None
+
+    def encode(self, y: NDArray | None, n_rows: int) -> tuple[NDArray | None, NDArray[np.float64] | None]:
+        """Return the target as numbers and how much each row counts, each (n,). Without y no row has a label."""
+        return (np.zeros(n_rows), np.zeros(n_rows)) if y is None else self._encode(y)
+
+    @abstractmethod
+    def _encode(self, y: NDArray) -> tuple[NDArray, NDArray[np.float64]]: ...
+
+    @abstractmethod
+    def predict(self, outputs: NDArray) -> NDArray:
+        """(n, n_outputs) raw outputs -> (n,) predictions."""
+
+    @abstractmethod
+    def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
+        """Return how good predictions of labelled rows are."""
+
+
+class NoTarget(Target):
     """There is no y: nothing is predicted."""
 
-    n_outputs: ClassVar[int] = 0
-    terms: ClassVar[dict[str, Term]] = {}
+    terms = MappingProxyType({})
+    n_outputs = 0
+
+    def encode(self, y: NDArray | None, n_rows: int) -> tuple[None, None]:
+        """Return nothing."""
+        if y is not None:
+            raise ValueError("the estimator was fitted without y, so that it has no head to train: fit it anew with y")
+        return None, None
+
+    def _encode(self, y: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
+        raise AssertionError("there is no y")
+
+    def predict(self, outputs: NDArray) -> NDArray:
+        """Never called: ``predict`` is not available."""
+        raise AssertionError("there is nothing to predict")
+
+    def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
+        """Never called: ``score`` is the likelihood."""
+        raise AssertionError("there is nothing to predict")
 
 
-class ClassTarget:
+class ClassTarget(Target):
     """A class for each row, some of them perhaps unknown.
 
     Parameters
@@ -34,38 +77,34 @@ class ClassTarget:
         Weights of the classes in the cost of the target.
     """
 
-    terms: ClassVar[dict[str, Term]] = {"target": terms.class_target}
+    terms = MappingProxyType({"target": terms.class_target})
+    classes: NDArray
 
     def __init__(self, classes: NDArray, unlabeled: Any = None, class_weight: Any = None) -> None:
         self.classes = classes
+        self.n_outputs = len(classes)
         self.unlabeled = unlabeled
         self.class_weight = class_weight
 
     @classmethod
-    def fit(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> "ClassTarget":
+    def learn(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
         """Learn the classes."""
-        labeled = ~is_unlabeled(y, unlabeled)
-        _check_labels(y, labeled, unlabeled)
-        return cls(np.unique(y[labeled]), unlabeled, class_weight)
+        labels = y[~is_unlabeled(y, unlabeled)]
+        _check_labels(labels, unlabeled)
+        return cls(np.unique(labels), unlabeled, class_weight)
 
-    @property
-    def n_outputs(self) -> int:
-        """Number of raw outputs of the head."""
-        return len(self.classes)
-
-    def encode(self, y: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return class indices and how much each row counts, 0 where it has no label, each (n,)."""
+    def _encode(self, y: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         labeled = ~is_unlabeled(y, self.unlabeled)
-        unknown = np.setdiff1d(y[labeled], self.classes)
+        labels = y[labeled]
+        unknown = np.setdiff1d(labels, self.classes)
         if len(unknown):
             raise ValueError(f"y must hold labels of {list(self.classes)} only, however it holds {list(unknown)}")
-        index = np.zeros(len(y), dtype=np.int64)
-        index[labeled] = np.searchsorted(self.classes, y[labeled])
-        weight = labeled.astype(np.float64)
-        if self.class_weight is not None and labeled.any():
-            present = np.unique(y[labeled])
-            weights = compute_class_weight(_restricted(self.class_weight, present), classes=present, y=y[labeled])
-            weight[labeled] = weights[np.searchsorted(present, y[labeled])]
+        index, weight = np.zeros(len(y), dtype=np.int64), labeled.astype(np.float64)
+        index[labeled] = np.searchsorted(self.classes, labels)
+        if self.class_weight is not None and len(labels):
+            present, position = np.unique(labels, return_inverse=True)
+            weights = compute_class_weight(_restricted(self.class_weight, present), classes=present, y=labels)
+            weight[labeled] = weights[position]
         return index, weight
 
     def predict(self, outputs: NDArray) -> NDArray:
@@ -77,7 +116,7 @@ class ClassTarget:
         return float(accuracy_score(y, prediction, sample_weight=weight))
 
 
-class ValueTarget:
+class ValueTarget(Target):
     """A number for each row, some of them perhaps unknown.
 
     Parameters
@@ -88,8 +127,8 @@ class ValueTarget:
         The value that marks a row without one.
     """
 
-    n_outputs: ClassVar[int] = 1
-    terms: ClassVar[dict[str, Term]] = {"target": terms.value_target}
+    terms = MappingProxyType({"target": terms.value_target})
+    n_outputs = 1
 
     def __init__(self, location: float, spread: float, unlabeled: float | None = None) -> None:
         self.location = location
@@ -97,22 +136,21 @@ class ValueTarget:
         self.unlabeled = unlabeled
 
     @classmethod
-    def fit(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> "ValueTarget":
+    def learn(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
         """Learn location and spread."""
         if class_weight is not None:
             raise ValueError(f"class_weight must be None with task='regression', however: {class_weight!r}")
-        y = _numbers(y, unlabeled)
         labeled = ~is_unlabeled(y, unlabeled)
-        known, weight = y[labeled], None if weight is None else weight[labeled]
-        location = float(np.average(known, weights=weight))
-        spread = float(np.sqrt(np.average(np.square(known - location), weights=weight)))
+        values, weight = _numbers(y[labeled]), None if weight is None else weight[labeled]
+        location = float(np.average(values, weights=weight))
+        spread = float(np.sqrt(np.average(np.square(values - location), weights=weight)))
         return cls(location, spread if spread > 0 else 1.0, unlabeled)
 
-    def encode(self, y: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return standardised values and how much each row counts, 0 where it has none, each (n,)."""
-        y = _numbers(y, self.unlabeled)
+    def _encode(self, y: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         labeled = ~is_unlabeled(y, self.unlabeled)
-        return np.where(labeled, (y - self.location) / self.spread, 0.0), labeled.astype(np.float64)
+        encoded = np.zeros(len(y))
+        encoded[labeled] = (_numbers(y[labeled]) - self.location) / self.spread
+        return encoded, labeled.astype(np.float64)
 
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, 1) raw outputs -> (n,) values."""
@@ -123,23 +161,28 @@ class ValueTarget:
         return float(r2_score(y, prediction, sample_weight=weight))
 
 
-TARGETS = {"classification": ClassTarget, "regression": ValueTarget}
-Target = NoTarget | ClassTarget | ValueTarget
+TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
 
 
 def check_target(y: ArrayLike, unlabeled: Any) -> NDArray:
-    """Return y as an array of shape (n,) whose labelled rows are known and finite."""
-    y = column_or_1d(y, warn=True)
+    """Return y as an array of shape (n,) whose labelled rows are finite."""
+    checked: NDArray = column_or_1d(y, warn=True)
+    labeled = ~is_unlabeled(checked, unlabeled)
+    if labeled.any():
+        check_array(checked[labeled], ensure_2d=False, dtype=None, input_name="y")
+    return checked
+
+
+def check_labeled(y: NDArray, unlabeled: Any) -> None:
+    """Raise if no row has a label; warn if the marker of unlabelled rows is never used."""
     labeled = ~is_unlabeled(y, unlabeled)
     if not labeled.any():
         raise ValueError(f"y must hold at least one labelled sample, however all {len(y)} are {unlabeled!r}")
-    check_array(y[labeled], ensure_2d=False, dtype=None, input_name="y")
     if unlabeled is not None and labeled.all():
         warnings.warn(
             f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels",
             stacklevel=2,
         )
-    return y
 
 
 def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
@@ -151,16 +194,16 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
     return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
 
 
-def _check_labels(y: NDArray, labeled: NDArray[np.bool_], unlabeled: Any) -> None:
-    kind = type_of_target(y[labeled], input_name="y")
+def _check_labels(labels: NDArray, unlabeled: Any) -> None:
+    kind = type_of_target(labels, input_name="y")
     if kind not in ("binary", "multiclass"):
         raise ValueError(
             f"Unknown label type: {kind}. With task='classification' y must hold classes; set task='regression' to "
             "predict values, or task=None to ignore y"
         )
-    labels = np.unique(y[labeled])
-    if unlabeled is None and labels.dtype.kind == "i" and len(labels) > 2 and -1 in labels:
-        warnings.warn("y holds the label -1, taken as a class; set unlabeled=-1 if it marks unlabelled rows", stacklevel=2)
+    distinct = np.unique(labels)
+    if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
+        warnings.warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label", stacklevel=2)
 
 
 def _restricted(class_weight: Any, present: NDArray) -> Any:
@@ -170,7 +213,7 @@ def _restricted(class_weight: Any, present: NDArray) -> Any:
     return {label: weight for label, weight in class_weight.items() if label in present}
 
 
-def _numbers(y: NDArray, unlabeled: Any) -> NDArray[np.float64]:
+def _numbers(y: NDArray) -> NDArray[np.float64]:
     try:
         return y.astype(np.float64)
     except (TypeError, ValueError) as error:

@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 from functools import partial
 from math import log
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_ae.families.base import BaseAutoencoder, Problem
 from sklearn_ae.families.parameters import Number, OneOf, Whole
 from sklearn_ae.modules import noise
-from sklearn_ae.modules.autoencoder import Trace
+from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import GaussianCode
 from sklearn_ae.objectives import losses
 from sklearn_ae.objectives.columns import Gaussian
-from sklearn_ae.objectives.terms import Batch, reconstruction, reconstruction_by_draw, rows_for
+from sklearn_ae.objectives.terms import Batch, Term, reconstruction, reconstruction_by_draw, rows_for
 from sklearn_ae.training.phases import Phase
 
 SHARED_DRAWS = 4  # of a full batch: two antithetic pairs
@@ -68,12 +68,12 @@ class LaplacePrior:
 PRIORS: dict[str, Prior] = {"normal": NormalPrior(), "laplace": LaplacePrior()}
 
 
-def divergence(module: nn.Module, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
+def divergence(module: Autoencoder, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
     """Return ``KL(q(z | x) || p(z))``, (n,), in closed form."""
     return prior.kl(trace["mean"], trace["log_var"])
 
 
-def importance_weighted_bound(module: nn.Module, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
+def importance_weighted_bound(module: Autoencoder, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
     """Return ``-log mean_l p(x | z_l) p(z_l) / q(z_l | x)``, (n,) (Burda et al. 2016, eq. 8)."""
     log_weights = -reconstruction_by_draw(module, batch, trace) + _log_ratio(trace, prior)
     return losses.importance_weighted(log_weights)
@@ -86,7 +86,7 @@ def _log_ratio(trace: Trace, prior: Prior) -> Tensor:
     return prior.log_density(trace["code"]) - losses.normal_log_density(standardised) + 0.5 * log_var.sum(-1)
 
 
-def learned_noise(module: nn.Module, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
     """Return the noise of the columns after this batch, in closed form."""
     output = trace["output"]
     squared_errors = (rows_for(batch.x, output) - output).square()
@@ -95,28 +95,31 @@ def learned_noise(module: nn.Module, batch: Batch, trace: Trace) -> dict[str, Te
     weight = torch.ones_like(batch.x) if batch.observed is None else batch.observed
     if batch.weight is not None:
         weight = weight * batch.weight.unsqueeze(-1)
-    return {"likelihood.variance": module.likelihood.running_variance(squared_errors, weight)}
+    likelihood = cast(Gaussian, module.likelihood)
+    return {"likelihood.variance": likelihood.running_variance(squared_errors, weight)}
 
 
 @torch.no_grad()
-def log_likelihood(module: nn.Module, batch: Batch, prior: Prior) -> Tensor:
+def log_likelihood(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
     """Return the importance-weighted bound of ``log p(x)``, (n,), with draws enough for each row.
 
     All rows meet the same draws, from a fixed seed, and a row stops when the standard error of its bound is small. So
     the value of a row depends on that row alone.
     """
-    features = module.encoder(batch.x)
-    mean, log_var = module.code.mean(features), module.code.log_var(features)
+    trace = Trace(module, batch.x)
+    mean, log_var = trace["mean"], trace["log_var"]
     generator = torch.Generator().manual_seed(0)
     total, squares = (torch.full_like(mean[:, 0], -torch.inf) for _ in range(2))
     bound = torch.empty_like(total)
     active = torch.arange(len(mean), device=mean.device)
     for n_draws in range(ROUND, ROUND * ROUNDS + 1, ROUND):
         eps = torch.randn(ROUND, mean.shape[1], generator=generator, dtype=torch.float64).to(mean)
-        log_weights = torch.cat([
-            _log_weights(module, batch, index, mean, log_var, eps, prior)
-            for index in active.split(max(1, CELLS // (ROUND * batch.x.shape[1])))
-        ])  # (n_active, ROUND)
+        log_weights = torch.cat(
+            [
+                _log_weights(module, batch, index, mean, log_var, eps, prior)
+                for index in active.split(max(1, CELLS // (ROUND * batch.x.shape[1])))
+            ]
+        )  # (n_active, ROUND)
         total[active] = torch.logaddexp(total[active], log_weights.logsumexp(1))
         squares[active] = torch.logaddexp(squares[active], (2 * log_weights).logsumexp(1))
         bound[active] = total[active] - log(n_draws)
@@ -128,7 +131,7 @@ def log_likelihood(module: nn.Module, batch: Batch, prior: Prior) -> Tensor:
 
 
 def _log_weights(
-    module: nn.Module, batch: Batch, index: Tensor, mean: Tensor, log_var: Tensor, eps: Tensor, prior: Prior
+    module: Autoencoder, batch: Batch, index: Tensor, mean: Tensor, log_var: Tensor, eps: Tensor, prior: Prior
 ) -> Tensor:
     """Return the log importance weights of some rows, (n_index, n_draws)."""
     mean, log_var = mean[index].unsqueeze(1), log_var[index].unsqueeze(1)
@@ -140,9 +143,61 @@ def _log_weights(
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VariationalAutoencoder(BaseAutoencoder):
-    """Variational autoencoder.
+    """Autoencoder whose code is a distribution, trained on a bound of the likelihood.
 
-    Minimises ``-E_q[log p(x | z)] + beta * KL(q(z | x) || p(z)) + target_weight * -E_q[log p(y | z)]``.
+    The mean over the rows of ``-E_q[log p(x | z)] + beta * KL(q(z | x) || p(z)) - target_weight * E_q[log p(y | z)]``
+    is minimised, with ``q(z | x)`` normal [1]_. At ``beta=1`` and without a target this is the negative evidence lower
+    bound of ``log p(x)``.
+
+    Parameters
+    ----------
+    beta : float, default=1.0
+        Weight of the divergence of a code from the prior [2]_. It must be 1 if ``n_draws`` is above 1.
+    prior : {"normal", "laplace"}, default="normal"
+        Distribution of codes, independent and of scale 1. ``"laplace"`` gives sparser codes.
+    n_draws : int, default=1
+        Codes drawn for each row in a step. Above 1 the importance-weighted bound is trained [3]_.
+    noise : {"scalar", "column"} or float, default="scalar"
+        Standard deviation of the columns around the decoder's output, on the standardised scale: learned in closed
+        form, one for all columns or one each, or fixed. Not used with ``likelihood="bernoulli"``.
+    %(shared_parameters)s
+
+    Attributes
+    ----------
+    %(shared_attributes)s
+
+    See Also
+    --------
+    RegularizedAutoencoder : The code is a point.
+    AdversarialAutoencoder : A discriminator compares generated rows or codes with real ones.
+    sklearn.decomposition.PCA : Its ``score`` is the likelihood of a linear variational autoencoder.
+
+    Notes
+    -----
+    ``transform`` returns the mean of ``q(z | x)``. ``score_samples`` is the importance-weighted bound, with as many
+    draws for each row as bring its standard error below 0.05 nat (4,096 at most), from a fixed seed. ``sample`` draws
+    from ``p(x | z)``, noise included; ``inverse_transform`` returns means.
+
+    A fit of one full batch shares its normal numbers among the rows, in antithetic pairs. So it is a function of the
+    weighted rows alone, and a row twice is a row of weight two.
+
+    References
+    ----------
+    .. [1] Kingma, D. & Welling, M. (2014). Auto-encoding variational Bayes. ICLR.
+    .. [2] Higgins, I. et al. (2017). beta-VAE: learning basic visual concepts with a constrained variational framework.
+       ICLR.
+    .. [3] Burda, Y., Grosse, R. & Salakhutdinov, R. (2016). Importance weighted autoencoders. ICLR, equation 8.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn_ae import VariationalAutoencoder
+    >>> X, y = load_wine(return_X_y=True)
+    >>> autoencoder = VariationalAutoencoder(n_components=2, max_iter=20, random_state=0).fit(X)
+    >>> autoencoder.score_samples(X).shape
+    (178,)
+    >>> autoencoder.sample(3, random_state=0).shape
+    (3, 13)
     """
 
     beta: Annotated[float, Number(0)] = 1.0
@@ -150,12 +205,11 @@ class VariationalAutoencoder(BaseAutoencoder):
     n_draws: Annotated[int, Whole(1)] = 1
     noise: Annotated[str | float, OneOf("scalar", "column"), Number(0, closed_low=False)] = "scalar"
 
-    def _module(self, problem: Problem) -> nn.Module:
+    def _module(self, problem: Problem) -> Autoencoder:
         # A full batch shares its draws, so that a row twice is a row of weight two.
         several = SHARED_DRAWS if problem.full_batch and self.n_draws == 1 else self.n_draws
         code = partial(GaussianCode, n_draws=several, shared=problem.full_batch)
-        learned = isinstance(self.noise, str)
-        sigma = 1.0 if learned else self.noise
+        sigma = 1.0 if isinstance(self.noise, str) else self.noise
         columns = Gaussian(problem.n_columns, sigma=sigma, per_column=self.noise == "column")
         return self._autoencoder(problem, code, columns)
 
@@ -164,23 +218,23 @@ class VariationalAutoencoder(BaseAutoencoder):
         learned = isinstance(self.noise, str) and self.likelihood != "bernoulli"
         buffers = learned_noise if learned else None
         if self.n_draws == 1:
-            terms = {"reconstruction": reconstruction, "kl": partial(divergence, prior=prior)}
+            terms: dict[str, Term] = {"reconstruction": reconstruction, "kl": partial(divergence, prior=prior)}
             return (self._autoencoder_phase(problem, terms, {"kl": self.beta}, buffers=buffers),)
         if self.beta != 1:
             raise ValueError(
                 f"the importance-weighted bound (n_draws > 1) has no beta, however: n_draws={self.n_draws!r} and "
                 f"beta={self.beta!r}. Set one of them to 1"
             )
-        terms = {"bound": partial(importance_weighted_bound, prior=prior)}
-        return (self._autoencoder_phase(problem, terms, {}, buffers=buffers),)
+        bound: Term = partial(importance_weighted_bound, prior=prior)
+        return (self._autoencoder_phase(problem, {"bound": bound}, {}, buffers=buffers),)
 
-    def _log_likelihood(self, module: nn.Module, batch: Batch) -> Tensor:
+    def _log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
         return log_likelihood(module, batch, PRIORS[self.prior])
 
     def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
         return torch.from_numpy(PRIORS[self.prior].draw((n_samples, self.n_components), random))
 
-    def _generate(self, module: nn.Module, codes: Tensor, random: np.random.RandomState) -> Tensor:
+    def _generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
         """Return draws from ``p(x | z)``."""
         output = module.decoder(codes)
         with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):

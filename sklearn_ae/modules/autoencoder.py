@@ -1,8 +1,28 @@
 """The autoencoder as a torch module, and the trace of one pass through it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
+
+from sklearn_ae.modules.codes import Code
+
+
+class Likelihood(nn.Module, ABC):
+    """What the decoder's raw output means."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return ``-log p(x | output)`` in nats, summed over the observed columns, (n, d) -> (n,)."""
+
+    @abstractmethod
+    def link(self, output: Tensor) -> Tensor:
+        """Return the expected row, (n, d) -> (n, d)."""
+
+    @abstractmethod
+    def draw(self, output: Tensor) -> Tensor:
+        """Return a row from ``p(x | output)``, its noise handed in, (n, d) -> (n, d)."""
 
 
 class Autoencoder(nn.Module):
@@ -27,9 +47,9 @@ class Autoencoder(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        code: nn.Module,
+        code: Code,
         decoder: nn.Module,
-        likelihood: nn.Module,
+        likelihood: Likelihood,
         head: nn.Module | None = None,
         corruption: nn.Module | None = None,
     ) -> None:
@@ -49,12 +69,18 @@ class Autoencoder(nn.Module):
         """(n, k) -> (n, d): rows as the likelihood expects them."""
         return self.likelihood.link(self.decoder(code))
 
+    def predict(self, x: Tensor) -> Tensor:
+        """(n, d) -> (n, n_outputs): raw predictions of the target."""
+        if self.head is None:
+            raise ValueError("the autoencoder has no head to predict with")
+        return self.head(self.encode(x))
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) -> (n, d): the reconstruction."""
         return self.decode(self.encode(x))
 
 
-QUANTITIES: dict[str, Callable[[nn.Module, "Trace"], Tensor]] = {
+QUANTITIES: dict[str, Callable[[Any, "Trace"], Tensor]] = {
     "features": lambda module, trace: module.encoder(module.corruption(trace["x"])),
     "mean": lambda module, trace: module.code.mean(trace["features"]),
     "log_var": lambda module, trace: module.code.log_var(trace["features"]),
@@ -70,7 +96,7 @@ class Trace(dict[str, Tensor]):
     Keys are those of ``QUANTITIES`` and ``x``. A phase that never asks for the output never runs the decoder.
     """
 
-    def __init__(self, module: nn.Module, x: Tensor) -> None:
+    def __init__(self, module: Autoencoder, x: Tensor) -> None:
         super().__init__(x=x)
         self._module = module
 

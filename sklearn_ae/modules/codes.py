@@ -1,6 +1,7 @@
 """Codes: what stands between encoder and decoder, a point or a distribution."""
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -8,27 +9,39 @@ from torch import Tensor, nn
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.mlp import linear
 
-if TYPE_CHECKING:
-    from sklearn_ae.modules.autoencoder import Trace
 
+class Code(nn.Module, ABC):
+    """What stands between encoder and decoder.
 
-class PointCode(nn.Module):
-    """A code that is one point: a linear map of the encoder's features."""
+    Parameters
+    ----------
+    n_features, n_components : int
+        Widths of the encoder's features and of the code.
+    """
 
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__()
+        self.n_components = n_components
         self.location = linear(n_features, n_components)
 
     def mean(self, features: Tensor) -> Tensor:
         """(n, h) -> (n, k)."""
         return self.location(features)
 
-    def draw(self, trace: "Trace") -> Tensor:
+    @abstractmethod
+    def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
+        """Return the code that the decoder sees, (n, k), or (n, L, k) for several draws a row."""
+
+
+class PointCode(Code):
+    """A code that is one point: a linear map of the encoder's features."""
+
+    def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return the code that the decoder sees, (n, k)."""
         return trace["mean"]
 
 
-class GaussianCode(nn.Module):
+class GaussianCode(Code):
     """A code that is a normal distribution with a diagonal covariance (Kingma & Welling 2014, eq. 9 and 10).
 
     Parameters
@@ -44,21 +57,16 @@ class GaussianCode(nn.Module):
     """
 
     def __init__(self, n_features: int, n_components: int, *, n_draws: int = 1, shared: bool = False) -> None:
-        super().__init__()
-        self.location = linear(n_features, n_components)
+        super().__init__(n_features, n_components)
         self.log_variance = linear(n_features, n_components)
         self.n_draws = n_draws
         self.shared = shared
-
-    def mean(self, features: Tensor) -> Tensor:
-        """(n, h) -> (n, k)."""
-        return self.location(features)
 
     def log_var(self, features: Tensor) -> Tensor:
         """(n, h) -> (n, k), kept where its exponential is a usable number."""
         return self.log_variance(features).clamp(-20.0, 20.0)
 
-    def draw(self, trace: "Trace") -> Tensor:
+    def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return codes by the reparametrisation mean + sigma * noise: (n, k), or (n, n_draws, k) for several draws."""
         mean, sigma = trace["mean"], (0.5 * trace["log_var"]).exp()
         if self.shared:

@@ -51,7 +51,7 @@ def uniform_like(t: Tensor) -> Tensor:
 
 
 def normal(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Standard normal numbers of a shape, once for the batch, with the dtype and device of ``like``."""
+    """Return standard normal numbers of a shape, once for the batch, in the dtype and on the device of ``like``."""
     return _source.get()(Request("normal", tuple(shape), per_row=False), like)
 
 

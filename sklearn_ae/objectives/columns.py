@@ -1,20 +1,14 @@
-"""Kinds of column: what the decoder's raw output means, as a loss and a link.
-
-A kind is a small module with
-
-- ``loss(x, output, observed)``: ``-log p(x | output)`` in nats, (n, d) -> (n,);
-- ``link(output)``: the expected row, (n, d) -> (n, d);
-- ``draw(output)``: a row from ``p(x | output)``, noise handed in.
-"""
+"""Kinds of column: what the decoder's raw output means, as a loss and a link."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_ae.modules import noise
+from sklearn_ae.modules.autoencoder import Likelihood
 from sklearn_ae.objectives import losses
 
 
-class UnitGaussian(nn.Module):
+class UnitGaussian(Likelihood):
     """Numeric columns with unit noise on the scale that the module sees."""
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -30,7 +24,7 @@ class UnitGaussian(nn.Module):
         return output + noise.normal_like(output)
 
 
-class Gaussian(nn.Module):
+class Gaussian(Likelihood):
     """Numeric columns with a noise of their own, one for all columns or one each.
 
     Parameters
@@ -79,7 +73,7 @@ class Gaussian(nn.Module):
         return torch.lerp(self.variance, batch, self.rate).clamp(min=self.floor)
 
 
-class Bernoulli(nn.Module):
+class Bernoulli(Likelihood):
     """Columns with values in [0, 1], outputs are log-odds."""
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:

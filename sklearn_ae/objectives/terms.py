@@ -5,12 +5,12 @@ for the batch, shape (). Terms are functions of a module or ``functools.partial`
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sklearn_ae.modules.autoencoder import Trace
+from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.objectives import losses
 
 
@@ -23,8 +23,13 @@ class Batch(NamedTuple):
     target_weight: Tensor | None = None  # (n,) the same for the target: 0 for unlabelled rows
     observed: Tensor | None = None  # (n, d) 1 where a cell is known, 0 where it is missing
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the batch with a function applied to all that is there."""
+        x, *others = self
+        return Batch(function(x), *(other if other is None else function(other) for other in others))
 
-Term = Callable[[nn.Module, Batch, Trace], Tensor]
+
+Term = Callable[[Autoencoder, Batch, Trace], Tensor]
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
@@ -42,54 +47,54 @@ def over_draws(values: Tensor) -> Tensor:
     return values if values.ndim == 1 else values.mean(1)
 
 
-def reconstruction_by_draw(module: nn.Module, batch: Batch, trace: Trace) -> Tensor:
+def reconstruction_by_draw(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(x | z)``: (n,), or (n, L) for several draws a row."""
     output = trace["output"]
     observed = None if batch.observed is None else rows_for(batch.observed, output)
     return module.likelihood.loss(rows_for(batch.x, output), output, observed)
 
 
-def reconstruction(module: nn.Module, batch: Batch, trace: Trace) -> Tensor:
+def reconstruction(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(x | z)``, (n,), the mean over the draws of z."""
     return over_draws(reconstruction_by_draw(module, batch, trace))
 
 
-def class_target(module: nn.Module, batch: Batch, trace: Trace) -> Tensor:
+def class_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a class index, the mean over the labelled rows, ()."""
-    logits = trace["logits"]
-    y = batch.y if logits.ndim == 2 else batch.y.unsqueeze(1).expand(logits.shape[:2])
+    y, logits = cast(Tensor, batch.y), trace["logits"]
+    y = y if logits.ndim == 2 else y.unsqueeze(1).expand(logits.shape[:2])
     return weighted_mean(over_draws(losses.categorical(y, logits)), batch.target_weight)
 
 
-def value_target(module: nn.Module, batch: Batch, trace: Trace) -> Tensor:
+def value_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a standardised value, up to a constant, the mean over the labelled rows, ()."""
-    output = trace["logits"]
-    return weighted_mean(over_draws(0.5 * losses.squared_error(rows_for(batch.y[:, None], output), output)), batch.target_weight)
+    y, output = cast(Tensor, batch.y).unsqueeze(1), trace["logits"]
+    return weighted_mean(over_draws(0.5 * losses.squared_error(rows_for(y, output), output)), batch.target_weight)
 
 
-def l1(module: nn.Module, batch: Batch, trace: Trace) -> Tensor:
+def l1(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``sum_i |z_i|``, (n,): the code under a Laplace prior, up to a constant."""
     return trace["code"].abs().sum(-1)
 
 
-def l2(module: nn.Module, batch: Batch, trace: Trace) -> Tensor:
+def l2(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``sum_i z_i^2``, (n,): the code under a normal prior, up to a constant."""
     return trace["code"].square().sum(-1)
 
 
-def sparsity(module: nn.Module, batch: Batch, trace: Trace, target: float = 0.05) -> Tensor:
+def sparsity(module: Autoencoder, batch: Batch, trace: Trace, target: float = 0.05) -> Tensor:
     """Return ``sum_i KL(target || mean activity_i)``, (), with the activity ``sigmoid(z_i)`` (Ng 2011, section 3)."""
     activity = trace["code"].sigmoid()
     weight = 1.0 if batch.weight is None else batch.weight.unsqueeze(-1)
     return losses.bernoulli_divergence(target, (activity * weight).mean(0)).sum()
 
 
-def contractive(module: nn.Module, batch: Batch, trace: Trace) -> Tensor:
+def contractive(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return the squared Frobenius norm of the encoder's Jacobian, (n,) (Rifai et al. 2011, eq. 2)."""
-    code, pull_back = torch.func.vjp(module.encode, trace["x"])
+    code, pull_back, *_ = torch.func.vjp(module.encode, batch.x)
     directions = torch.eye(code.shape[-1], dtype=code.dtype, device=code.device)
-    rows_of_jacobian = torch.vmap(lambda direction: pull_back(direction.expand_as(code))[0])(directions)  # (k, n, d)
-    return rows_of_jacobian.square().sum((0, 2))
+    jacobian = torch.vmap(lambda direction: pull_back(direction.expand_as(code))[0])(directions)  # (k, n, d)
+    return jacobian.square().sum((0, 2))
 
 
 PENALTIES: dict[str, Term] = {"l1": l1, "l2": l2, "kl": sparsity, "contractive": contractive}

@@ -36,11 +36,11 @@ class Rows(Dataset[Batch]):
     def take(self, index: Tensor) -> Batch:
         """Return the rows of an index that lies on the CPU."""
         index = index.to(self.columns.x.device)
-        return Batch(*(column if column is None else column.index_select(0, index) for column in self.columns))
+        return self.columns.map(lambda column: column.index_select(0, index))
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return neighbouring rows, without a copy."""
-        return Batch(*(column if column is None else column[start:stop] for column in self.columns))
+        return self.columns.map(lambda column: column[start:stop])
 
 
 class SparseRows(Rows):

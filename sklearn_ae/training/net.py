@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from math import cos, isfinite, pi
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from skorch import NeuralNet
@@ -11,6 +11,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
+from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
 from sklearn_ae.training.phases import Phase, gradients, requests, training_step
@@ -72,7 +73,7 @@ class AutoencoderNet(NeuralNet):
 
     def __init__(
         self,
-        module: nn.Module,
+        module: Autoencoder,
         phases: Sequence[Phase],
         watched: Phase,
         optimizers: Mapping[str, dict[str, Any]],
@@ -150,7 +151,7 @@ class AutoencoderNet(NeuralNet):
         self.first_epoch_ = len(self.history)
         self._set_learning_rates(1.0)
 
-    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:  # type: ignore[override]
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Set the learning rates of the epoch."""
         if self.schedule != "constant":  # under "constant" a scheduler among the callbacks may be at work
             progress = (len(self.history) - self.first_epoch_) / self.max_epochs
@@ -197,7 +198,7 @@ class AutoencoderNet(NeuralNet):
     # What the estimators ask for
 
     @torch.no_grad()
-    def apply(self, function: Callable[[nn.Module, Batch], Tensor], rows: Rows) -> Tensor:
+    def apply(self, function: Callable[[Autoencoder, Batch], Tensor], rows: Rows) -> Tensor:
         """Return ``function(module, batch)`` for all rows, computed in chunks, on the CPU."""
         self._set_training(False)
         with self._precision():
@@ -239,7 +240,7 @@ class AutoencoderNet(NeuralNet):
             parameter.grad = gradient
         named = list(phase.parameters(self.module_).items())
         self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
-        return [parameter.grad for parameter in moved]
+        return [cast(Tensor, parameter.grad) for parameter in moved]
 
     def _listened_to(self, *events: str) -> bool:
         """Whether a callback wants to hear of one of these events."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
-from sklearn_ae.modules.autoencoder import Trace
+from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.objectives.terms import Batch, Term, weighted_mean
 
 
@@ -37,9 +37,9 @@ class Phase:
     updates: tuple[str, ...]
     terms: Mapping[str, Term]
     weights: Mapping[str, float] = field(default_factory=dict)
-    buffers: Callable[[nn.Module, Batch, Trace], dict[str, Tensor]] | None = None
+    buffers: Callable[[Autoencoder, Batch, Trace], dict[str, Tensor]] | None = None
 
-    def parameters(self, module: nn.Module) -> dict[str, nn.Parameter]:
+    def parameters(self, module: Autoencoder) -> dict[str, nn.Parameter]:
         """Return what moves, by name."""
         return {
             name: parameter
@@ -47,7 +47,7 @@ class Phase:
             for name, parameter in module.get_submodule(submodule).named_parameters(prefix=submodule)
         }
 
-    def evaluate(self, module: nn.Module, batch: Batch) -> "Evaluation":
+    def evaluate(self, module: Autoencoder, batch: Batch) -> "Evaluation":
         """Run the module on a batch; noise has to be handed in."""
         trace = Trace(module, batch.x)
         terms = {name: _summary(name, term(module, batch, trace), batch) for name, term in self.terms.items()}
@@ -83,7 +83,7 @@ def _summary(name: str, values: Tensor, batch: Batch) -> Tensor:
 
 
 def gradients(
-    module: nn.Module, phase: Phase, moved: Sequence[Tensor], batch: Batch, draws: Sequence[Tensor]
+    module: Autoencoder, phase: Phase, moved: Sequence[Tensor], batch: Batch, draws: Sequence[Tensor]
 ) -> tuple[Sequence[Tensor], Evaluation]:
     """Return the gradients of a phase for what it moves, and the phase as it was before the step.
 
@@ -118,7 +118,7 @@ def training_step(
 
 
 @torch.no_grad()
-def requests(module: nn.Module, phase: Phase, batch: Batch) -> list[noise.Request]:
+def requests(module: Autoencoder, phase: Phase, batch: Batch) -> list[noise.Request]:
     """Return what noise a phase asks for, found by running it once."""
     with noise.recorded() as asked:
         phase.evaluate(module, batch)

@@ -1,0 +1,59 @@
+"""Rows, their targets and their weights, as the user gave them and checked."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import check_array, check_consistent_length
+
+
+class Samples(NamedTuple):
+    """Checked input of a fit."""
+
+    X: NDArray | csr_matrix  # (n, d)
+    y: NDArray | None = None  # (n,)
+    weight: NDArray[np.float64] | None = None  # (n,)
+
+    def take(self, index: NDArray) -> Self:
+        """Return some of the rows."""
+        return type(self)(*(column if column is None else column[index] for column in self))
+
+    def of_positive_weight(self) -> Self:
+        """Leave out rows of weight 0, so that they mean nothing at all."""
+        return self if self.weight is None or self.weight.all() else self.take(np.flatnonzero(self.weight))
+
+    def split(self, fraction: float, by_class: bool, random: np.random.RandomState) -> tuple[Self, Self]:
+        """Set a share of the rows aside: shuffled, and stratified where every class has rows enough."""
+        n = self.X.shape[0]
+        if n < 2:
+            raise ValueError(f"early_stopping=True needs at least 2 rows, however: {n}. Give X_val, or more rows")
+        n_aside = max(1, round(fraction * n))
+        strata = None
+        if by_class and self.y is not None:
+            _, labels, counts = np.unique(self.y, return_inverse=True, return_counts=True)
+            if counts.min() >= 2 and len(counts) <= min(n_aside, n - n_aside):
+                strata = labels
+        kept, aside = train_test_split(np.arange(n), test_size=n_aside, stratify=strata, random_state=random)
+        return self.take(kept), self.take(aside)
+
+
+def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.float64] | None:
+    """Return the weights of the rows of X as an array of shape (n,), or None where there are none."""
+    if sample_weight is None:
+        return None
+    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    if weight.ndim != 1:
+        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {weight.shape}")
+    check_consistent_length(X, weight)
+    if (weight < 0).any():
+        raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")
+    if not weight.any():
+        raise ValueError("sample_weight must hold a non-zero value, however all are zero")
+    return weight
+
+
+def of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Return weights whose mean is 1; all-zero weights stay as they are."""
+    return weight if weight is None or not weight.any() else weight / weight.mean()
