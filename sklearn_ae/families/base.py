@@ -16,8 +16,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from sklearn.utils import RegressorTags, Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
-from skorch.callbacks import EarlyStopping
-from skorch.utils import noop
 from torch import Tensor, nn
 
 from sklearn_ae.families.documentation import documented
@@ -39,7 +37,7 @@ from sklearn_ae.objectives.columns import Bernoulli
 from sklearn_ae.objectives.terms import Batch, Term
 from sklearn_ae.tables import NumericTable, check_unit_interval
 from sklearn_ae.training.batches import Rows, SparseRows
-from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split
+from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split, early_stopping
 from sklearn_ae.training.phases import Phase
 
 if TYPE_CHECKING:
@@ -372,15 +370,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         return copy.deepcopy(self.net_)
 
     def _callbacks(self, *, watched: bool) -> list[Any]:
-        stopping = EarlyStopping(
-            "valid_loss",
-            patience=self.n_iter_no_change,
-            threshold=self.tol,
-            threshold_mode="abs",
-            load_best=True,
-            sink=print if self.verbose else noop,
-        )
-        return [*([stopping] if self.early_stopping and watched else []), *(self.callbacks or [])]
+        stopping = [early_stopping(self.n_iter_no_change, self.tol, bool(self.verbose))]
+        return [*(stopping if self.early_stopping and watched else []), *(self.callbacks or [])]
 
     def _torch_device(self) -> torch.device:
         if str(self.device) != "auto":

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
+from skorch.utils import noop
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
@@ -33,6 +34,18 @@ class Split(NamedTuple):
 
 class StopTraining(Exception):
     """A callback has ended the training: what has been learned so far is the result."""
+
+
+def early_stopping(patience: int, tol: float, verbose: bool) -> Callback:
+    """Return the callback that stops when the watched rows no longer improve, and restores the best weights."""
+    return EarlyStopping(
+        "valid_loss",
+        patience=patience,
+        threshold=tol,
+        threshold_mode="abs",
+        load_best=True,
+        sink=print if verbose else noop,
+    )
 
 
 class Adam(torch.optim.Adam):
@@ -255,7 +268,9 @@ class AutoencoderNet(NeuralNet):
         self.history.record_batch(f"{prefix}_loss", loss.item())
         self.history.record_batch(f"{prefix}_batch_size", batch.rows.x.shape[0])
         with torch.no_grad():
+            self._set_training(False)
             output = self.infer(batch.rows.x)
+            self._set_training(training)
         self.notify("on_batch_end", batch=batch, training=training, loss=loss, y_pred=output)
 
     def _phase(self, training: bool) -> Phase:

@@ -1,0 +1,46 @@
+"""Every family in every variant; the properties of the tests run over this list."""
+
+from functools import partial
+
+from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
+from tests.own_family import WassersteinAutoencoder
+
+FAMILIES = [RegularizedAutoencoder, VariationalAutoencoder, AdversarialAutoencoder]
+
+
+def largest(module, batch, trace):
+    """A penalty of a user's own: the largest code dimension, (n,)."""
+    return trace["code"].abs().amax(-1)
+
+
+VARIANTS = {
+    "regularized": partial(RegularizedAutoencoder),
+    "regularized, l2": partial(RegularizedAutoencoder, penalty="l2", alpha=0.1),
+    "regularized, kl": partial(RegularizedAutoencoder, penalty="kl", alpha=0.1),
+    "regularized, contractive": partial(RegularizedAutoencoder, penalty="contractive", alpha=0.1),
+    "regularized, contractive with dropout": partial(RegularizedAutoencoder, penalty="contractive", dropout=0.2),
+    "regularized, no penalty": partial(RegularizedAutoencoder, penalty=None),
+    "regularized, own penalty": partial(RegularizedAutoencoder, penalty=largest, alpha=0.1),
+    "regularized, masked": partial(RegularizedAutoencoder, noise=0.3),
+    "regularized, noisy": partial(RegularizedAutoencoder, noise=0.3, noise_kind="gaussian"),
+    "regularized, dropout": partial(RegularizedAutoencoder, dropout=0.3),
+    "regularized, bernoulli": partial(RegularizedAutoencoder, likelihood="bernoulli"),
+    "variational": partial(VariationalAutoencoder),
+    "variational, beta": partial(VariationalAutoencoder, beta=0.5),
+    "variational, laplace": partial(VariationalAutoencoder, prior="laplace"),
+    "variational, importance-weighted": partial(VariationalAutoencoder, n_draws=5),
+    "variational, importance-weighted laplace": partial(VariationalAutoencoder, n_draws=3, prior="laplace"),
+    "variational, noise by column": partial(VariationalAutoencoder, noise="column"),
+    "variational, fixed noise": partial(VariationalAutoencoder, noise=0.5),
+    "variational, dropout": partial(VariationalAutoencoder, dropout=0.3),
+    "variational, bernoulli": partial(VariationalAutoencoder, likelihood="bernoulli"),
+    "adversarial": partial(AdversarialAutoencoder),
+    "adversarial, minimax": partial(AdversarialAutoencoder, generator_loss="minimax"),
+    "adversarial, latent": partial(AdversarialAutoencoder, discriminator="latent"),
+    "adversarial, both": partial(AdversarialAutoencoder, discriminator="both"),
+    "adversarial, no gradient penalty": partial(AdversarialAutoencoder, gradient_penalty=0.0),
+    "adversarial, bernoulli": partial(AdversarialAutoencoder, likelihood="bernoulli"),
+    "wasserstein, from outside the package": partial(WassersteinAutoencoder),
+}
+
+SMALL = {"n_components": 2, "hidden_layer_sizes": (8,), "activation": "tanh", "max_iter": 4, "random_state": 0}

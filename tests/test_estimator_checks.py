@@ -1,0 +1,25 @@
+"""All of scikit-learn's own checks, none expected to fail."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from tests.families import FAMILIES
+from tests.own_family import WassersteinAutoencoder
+
+TASKS = ["classification", "regression", None]
+
+
+@parametrize_with_checks([Family(task=task, max_iter=30) for Family in FAMILIES for task in TASKS])
+def test_it_is_a_scikit_learn_estimator(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks([WassersteinAutoencoder(max_iter=30)])
+def test_a_family_from_outside_the_package_is_one_as_well(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([Family(task=task) for Family in FAMILIES for task in TASKS])
+def test_with_its_defaults_it_is_one_as_well(estimator, check):
+    check(estimator)
