@@ -30,7 +30,13 @@ class NumericTable:
     @classmethod
     def fit(cls, X: NDArray | csr_matrix, weight: NDArray[np.float64] | None, scale: bool | str) -> "NumericTable":
         """Learn location and spread from the rows that train."""
-        mean, variance, all_missing = _moments(X, weight)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, variance, all_missing = _moments(X, weight)
+        too_large = ~np.isfinite(mean) | ~np.isfinite(variance)
+        if too_large.any():
+            raise ValueError(
+                f"X must have a finite variance, however columns {_indices(too_large)} are too large for one"
+            )
         if all_missing.any():
             warnings.warn(
                 f"columns {_indices(all_missing)} have no observed value: they are learned as 0", stacklevel=2
@@ -108,7 +114,7 @@ def _moments(X: NDArray | csr_matrix, weight: NDArray[np.float64] | None) -> tup
     mean = total / counted
     squares = np.zeros(X.shape[1])
     for rows in _blocks(len(X)):
-        squares += weight[rows] @ np.nan_to_num(np.square(X[rows] - mean))
+        squares += weight[rows] @ np.where(np.isnan(X[rows]), 0.0, np.square(X[rows] - mean))
     return mean, squares / counted, all_missing
 
 

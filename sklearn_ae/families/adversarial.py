@@ -41,7 +41,8 @@ def real_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> 
 
 def generated_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return rows decoded from the prior, (n_draws, d), through the link: probabilities, never log-odds."""
-    return module.decode(noise.normal((n_draws, module.code.n_components), batch.x)), None
+    with noise.once_for_the_batch():
+        return module.decode(noise.normal((n_draws, module.code.n_components), batch.x)), None
 
 
 def prior_codes(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
@@ -58,13 +59,12 @@ class Comparison(NamedTuple):
     """What a critic tells apart."""
 
     critic: str  # name of the submodule
-    prefix: str  # of its terms
     real: Samples
     fake: Samples
 
 
-DATA = Comparison("critic", "", real_rows, generated_rows)
-CODES = Comparison("code_critic", "code_", prior_codes, encoded_codes)
+DATA = Comparison("critic", real_rows, generated_rows)
+CODES = Comparison("code_critic", prior_codes, encoded_codes)
 DISCRIMINATORS = {"data": (DATA,), "latent": (CODES,), "both": (DATA, CODES)}
 
 
@@ -173,13 +173,14 @@ class AdversarialAutoencoder(BaseAutoencoder):
         comparisons = DISCRIMINATORS[self.discriminator]
         fooled, judged, weights = {}, {}, {}
         for comparison in comparisons:
+            prefix = "" if comparison is comparisons[0] else "code_"
             options: dict[str, Any] = {"comparison": comparison, "n_draws": problem.batch_size}
-            fooled[f"{comparison.prefix}fooling"] = partial(fooling, **options, loss=self.generator_loss)
-            judged[f"{comparison.prefix}value"] = partial(value, **options)
-            weights[f"{comparison.prefix}value"] = -1.0
+            fooled[f"{prefix}fooling"] = partial(fooling, **options, loss=self.generator_loss)
+            judged[f"{prefix}value"] = partial(value, **options)
+            weights[f"{prefix}value"] = -1.0
             if self.gradient_penalty:
-                judged[f"{comparison.prefix}gradient_penalty"] = partial(gradient_penalty, **options)
-                weights[f"{comparison.prefix}gradient_penalty"] = self.gradient_penalty
+                judged[f"{prefix}gradient_penalty"] = partial(gradient_penalty, **options)
+                weights[f"{prefix}gradient_penalty"] = self.gradient_penalty
         return (
             self._autoencoder_phase(
                 problem, {"reconstruction": reconstruction, **fooled}, dict.fromkeys(fooled, self.adversarial_weight)

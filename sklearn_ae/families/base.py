@@ -1,6 +1,7 @@
 """The scikit-learn surface that all families share."""
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import RegressorTags, Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
@@ -37,7 +39,7 @@ from sklearn_ae.objectives.columns import Bernoulli
 from sklearn_ae.objectives.terms import Batch, Term
 from sklearn_ae.tables import NumericTable, check_unit_interval
 from sklearn_ae.training.batches import Rows, SparseRows
-from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split, early_stopping
+from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ def _has_head(estimator: "BaseAutoencoder") -> bool:
 
 
 def _has_classes(estimator: "BaseAutoencoder") -> bool:
-    if estimator.task == "regression":
+    fitted_to_values = hasattr(estimator, "net_") and estimator._target.classes is None and _has_head(estimator)
+    if fitted_to_values or (not hasattr(estimator, "net_") and estimator.task == "regression"):
         raise AttributeError(f"this {type(estimator).__name__} has task='regression': there are no classes")
     return _has_head(estimator)
 
@@ -128,7 +131,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     precision: Annotated[str, OneOf("auto", "float32", "float64", "bfloat16")] = "auto"
     callbacks: Annotated[Any, OneOf(None), Instance(list, tuple)] = None
     verbose: Annotated[int, Whole(0), Flag()] = 0
-    random_state: Annotated[Any, OneOf(None), Whole(0), Instance(np.random.RandomState)] = None
+    random_state: Annotated[Any, OneOf(None), Whole(0, 2**32 - 1), Instance(np.random.RandomState)] = None
 
     _doc_link_module: ClassVar[str] = "sklearn_ae"
 
@@ -251,6 +254,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
                 self._check_same_target(samples.y)
             random = self._random(again)
             valid = None
+            if X_val is None and y_val is not None:
+                raise ValueError("y_val needs X_val, the rows that it belongs to, however: X_val=None")
             if X_val is not None:
                 valid = self._check_samples(X_val, y_val, None, reset=False)
             elif self.early_stopping:
@@ -371,12 +376,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
     def _callbacks(self, *, watched: bool) -> list[Any]:
         stopping = [early_stopping(self.n_iter_no_change, self.tol, bool(self.verbose))]
-        return [*(stopping if self.early_stopping and watched else []), *(self.callbacks or [])]
+        return [*(stopping if self.early_stopping and watched else []), *check_callbacks(self.callbacks or [])]
 
     def _torch_device(self) -> torch.device:
-        if str(self.device) != "auto":
-            return torch.device(self.device)
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if str(self.device) == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError) as error:  # torch raises either, by kind of device
+            raise ValueError(f"device must be one that torch can reach, however: device={self.device!r}") from error
 
     def _random(self, again: bool) -> np.random.RandomState:
         """Return a generator of our own, so that numpy's global one is never moved; a fit that goes on has another."""
@@ -422,7 +430,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
         if self.class_weight == "balanced":
             raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
-        return ClassTarget(np.unique(check_target(classes, self.unlabeled)), self.unlabeled, self.class_weight)
+        known = np.unique(check_target(classes, self.unlabeled))
+        return ClassTarget(known, self.unlabeled, self.class_weight).checked()
 
     def _check_same_target(self, y: NDArray | None) -> None:
         fitted = not isinstance(self._target, NoTarget)
@@ -436,7 +445,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
     def _check_same_classes(self, target: Target, labels: ArrayLike) -> None:
         if target.classes is not None and not np.array_equal(np.unique(labels), target.classes):
-            raise ValueError(f"the classes must stay {list(target.classes)}, however: {list(np.unique(labels))}")
+            raise ValueError(f"the classes must stay {target.classes.tolist()}, however: {np.unique(labels).tolist()}")
 
     # Rows on their way to the module
 
@@ -444,14 +453,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         parameter = next(self.module_.parameters())
         dtype, device = parameter.dtype, parameter.device
         X, n_rows = samples.X, samples.X.shape[0]
-        y, counts = self._target.encode(samples.y, n_rows)
-        if counts is not None and samples.weight is not None:
-            counts = counts * samples.weight
+        y, counts = self._target.encode(samples.y, np.ones(n_rows) if samples.weight is None else samples.weight)
+        if counts is not None and (counts == 1).all():
+            counts = None
         own = Batch(
             torch.empty(n_rows, 0, dtype=dtype, device=device),
             None if y is None else torch.from_numpy(y).to(device, torch.int64 if y.dtype.kind == "i" else dtype),
             _tensor(of_mean_one(samples.weight), dtype, device),
-            _tensor(of_mean_one(counts), dtype, device),
+            _tensor(counts, dtype, device),
         )
         encode = partial(self._table.encode, dtype=dtype, device=device)
         if issparse(X):
@@ -575,6 +584,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         if y is None or isinstance(self._target, NoTarget):
             return float(np.average(self.score_samples(X), weights=weight))
         labeled = ~is_unlabeled(y, self.unlabeled)
+        if not labeled.any():
+            warnings.warn("no row of y has a label: the score is not defined", UndefinedMetricWarning, stacklevel=2)
+            return float("nan")
         weight = None if weight is None else weight[labeled]
         return self._target.score(y[labeled], self.predict(X)[labeled], weight)
 

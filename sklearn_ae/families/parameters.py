@@ -26,16 +26,18 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number of at least ``low``."""
+    """A whole number in a range, both ends included."""
 
     low: int
+    high: float = inf
 
     def admits(self, value: Any) -> bool:
         """Whether the value is in the set."""
-        return isinstance(value, Integral) and not isinstance(value, bool | np.bool_) and int(value) >= self.low
+        whole = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+        return whole and self.low <= int(value) <= self.high
 
     def __str__(self) -> str:
-        return f"an int in the range [{self.low}, inf)"
+        return f"an int in the range [{self.low}, {'inf)' if self.high == inf else f'{self.high}]'}"
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,14 @@ class Number:
 
 
 class OneOf:
-    """One of some values, of the same type: 1 is not True."""
+    """One of some values, which are strings or None."""
 
     def __init__(self, *values: Any) -> None:
         self.values = values
 
     def admits(self, value: Any) -> bool:
         """Whether the value is in the set."""
-        return any(type(value) is type(option) and value == option for option in self.values)
+        return any(isinstance(value, type(option)) and value == option for option in self.values)
 
     def __str__(self) -> str:
         return " or ".join(map(repr, self.values)) if len(self.values) < 3 else f"one of {list(self.values)}"

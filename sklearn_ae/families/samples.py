@@ -43,9 +43,9 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
     """Return the weights of the rows of X as an array of shape (n,), or None where there are none."""
     if sample_weight is None:
         return None
+    if np.ndim(sample_weight) != 1:
+        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {np.shape(sample_weight)}")
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weight.ndim != 1:
-        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {weight.shape}")
     check_consistent_length(X, weight)
     if (weight < 0).any():
         raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")

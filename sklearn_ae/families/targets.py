@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
+from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
 
@@ -21,15 +21,18 @@ class Target(ABC):
     """What y means to the module and to the user."""
 
     terms: ClassVar[Mapping[str, Term]]  # its cost
+    dtype: ClassVar[type] = np.float64  # of the encoded target
     n_outputs: int  # raw outputs of the head
     classes: NDArray | None = None
 
-    def encode(self, y: NDArray | None, n_rows: int) -> tuple[NDArray | None, NDArray[np.float64] | None]:
+    def encode(self, y: NDArray | None, weight: NDArray) -> tuple[NDArray | None, NDArray[np.float64] | None]:
         """Return the target as numbers and how much each row counts, each (n,). Without y no row has a label."""
-        return (np.zeros(n_rows), np.zeros(n_rows)) if y is None else self._encode(y)
+        if y is None:
+            return np.zeros(len(weight), dtype=self.dtype), np.zeros(len(weight))
+        return self._encode(y, weight)
 
     @abstractmethod
-    def _encode(self, y: NDArray) -> tuple[NDArray, NDArray[np.float64]]: ...
+    def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray, NDArray[np.float64]]: ...
 
     @abstractmethod
     def predict(self, outputs: NDArray) -> NDArray:
@@ -46,13 +49,13 @@ class NoTarget(Target):
     terms = MappingProxyType({})
     n_outputs = 0
 
-    def encode(self, y: NDArray | None, n_rows: int) -> tuple[None, None]:
+    def encode(self, y: NDArray | None, weight: NDArray) -> tuple[None, None]:
         """Return nothing."""
         if y is not None:
             raise ValueError("the estimator was fitted without y, so that it has no head to train: fit it anew with y")
         return None, None
 
-    def _encode(self, y: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
+    def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray, NDArray[np.float64]]:
         raise AssertionError("there is no y")
 
     def predict(self, outputs: NDArray) -> NDArray:
@@ -78,6 +81,7 @@ class ClassTarget(Target):
     """
 
     terms = MappingProxyType({"target": terms.class_target})
+    dtype = np.int64
     classes: NDArray
 
     def __init__(self, classes: NDArray, unlabeled: Any = None, class_weight: Any = None) -> None:
@@ -91,21 +95,39 @@ class ClassTarget(Target):
         """Learn the classes."""
         labels = y[~is_unlabeled(y, unlabeled)]
         _check_labels(labels, unlabeled)
-        return cls(np.unique(labels), unlabeled, class_weight)
+        return cls(np.unique(labels), unlabeled, class_weight).checked()
 
-    def _encode(self, y: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def checked(self) -> Self:
+        """Return the target itself if the class weights are ones of its classes."""
+        if isinstance(self.class_weight, dict):
+            unknown = [label for label in self.class_weight if label not in self.classes]
+            wrong = {label: weight for label, weight in self.class_weight.items() if not Number(0).admits(weight)}
+            if unknown or wrong:
+                raise ValueError(
+                    f"class_weight must give classes of {self.classes.tolist()} weights of at least 0, however: "
+                    f"class_weight={self.class_weight!r}"
+                )
+        return self
+
+    def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         labeled = ~is_unlabeled(y, self.unlabeled)
         labels = y[labeled]
         unknown = np.setdiff1d(labels, self.classes)
         if len(unknown):
-            raise ValueError(f"y must hold labels of {list(self.classes)} only, however it holds {list(unknown)}")
-        index, weight = np.zeros(len(y), dtype=np.int64), labeled.astype(np.float64)
+            raise ValueError(f"y must hold labels of {self.classes.tolist()} only, however it holds {unknown.tolist()}")
+        index, counts = np.zeros(len(y), dtype=np.int64), np.zeros(len(y))
         index[labeled] = np.searchsorted(self.classes, labels)
-        if self.class_weight is not None and len(labels):
-            present, position = np.unique(labels, return_inverse=True)
-            weights = compute_class_weight(_restricted(self.class_weight, present), classes=present, y=labels)
-            weight[labeled] = weights[position]
-        return index, weight
+        counts[labeled] = weight[labeled] * self._weight_of_class(index[labeled], weight[labeled])[index[labeled]]
+        return index, counts
+
+    def _weight_of_class(self, index: NDArray[np.int64], weight: NDArray) -> NDArray[np.float64]:
+        """Return the weight of each class, (n_classes,); classes of equal weighted size are what "balanced" makes."""
+        if self.class_weight is None:
+            return np.ones(self.n_outputs)
+        if isinstance(self.class_weight, dict):
+            return np.array([self.class_weight.get(label, 1.0) for label in self.classes.tolist()])
+        size = np.bincount(index, weights=weight, minlength=self.n_outputs)
+        return size.sum() / (np.maximum(size, 1e-12) * max(1, np.count_nonzero(size)))
 
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, n_classes) raw outputs -> (n,) labels."""
@@ -146,11 +168,11 @@ class ValueTarget(Target):
         spread = float(np.sqrt(np.average(np.square(values - location), weights=weight)))
         return cls(location, spread if spread > 0 else 1.0, unlabeled)
 
-    def _encode(self, y: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         labeled = ~is_unlabeled(y, self.unlabeled)
         encoded = np.zeros(len(y))
         encoded[labeled] = (_numbers(y[labeled]) - self.location) / self.spread
-        return encoded, labeled.astype(np.float64)
+        return encoded, labeled * weight
 
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, 1) raw outputs -> (n,) values."""
@@ -204,13 +226,6 @@ def _check_labels(labels: NDArray, unlabeled: Any) -> None:
     distinct = np.unique(labels)
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
         warnings.warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label", stacklevel=2)
-
-
-def _restricted(class_weight: Any, present: NDArray) -> Any:
-    """Weights of absent classes say nothing about these rows."""
-    if not isinstance(class_weight, dict):
-        return class_weight
-    return {label: weight for label, weight in class_weight.items() if label in present}
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from math import log
+from operator import itemgetter
 from typing import Annotated, Protocol, cast
 
 import numpy as np
@@ -16,15 +16,13 @@ from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import GaussianCode
 from sklearn_ae.objectives import losses
 from sklearn_ae.objectives.columns import Gaussian
+from sklearn_ae.objectives.importance import draws_of_a_round, log_evidence
 from sklearn_ae.objectives.terms import Batch, Term, reconstruction, reconstruction_by_draw, rows_for
 from sklearn_ae.training.phases import Phase
 
 SHARED_DRAWS = 4  # of a full batch: two antithetic pairs
 
-ROUND = 64  # draws of the importance-weighted bound between two looks at its error, ...
-ROUNDS = 64  # ... at most that many rounds, ...
-TOLERANCE = 0.05  # ... unless the standard error of the bound is below this, in nats
-CELLS = 1 << 21  # decoded at once, about
+CELLS = 1 << 21  # decoded at once while rows are scored, about
 
 
 class Prior(Protocol):
@@ -75,15 +73,15 @@ def divergence(module: Autoencoder, batch: Batch, trace: Trace, prior: Prior) ->
 
 def importance_weighted_bound(module: Autoencoder, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
     """Return ``-log mean_l p(x | z_l) p(z_l) / q(z_l | x)``, (n,) (Burda et al. 2016, eq. 8)."""
-    log_weights = -reconstruction_by_draw(module, batch, trace) + _log_ratio(trace, prior)
-    return losses.importance_weighted(log_weights)
+    return losses.importance_weighted(log_weights_by_draw(module, batch, trace, prior))
 
 
-def _log_ratio(trace: Trace, prior: Prior) -> Tensor:
-    """Return ``log p(z) - log q(z | x)`` of several draws a row, (n, L)."""
+def log_weights_by_draw(module: Autoencoder, batch: Batch, trace: Trace, prior: Prior) -> Tensor:
+    """Return ``log p(x | z) + log p(z) - log q(z | x)`` of several draws a row, (n, L)."""
     mean, log_var = trace["mean"].unsqueeze(1), trace["log_var"].unsqueeze(1)
     standardised = (trace["code"] - mean) * (-0.5 * log_var).exp()
-    return prior.log_density(trace["code"]) - losses.normal_log_density(standardised) + 0.5 * log_var.sum(-1)
+    log_ratio = prior.log_density(trace["code"]) - losses.normal_log_density(standardised) + 0.5 * log_var.sum(-1)
+    return log_ratio - reconstruction_by_draw(module, batch, trace)
 
 
 def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
@@ -99,46 +97,25 @@ def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, 
     return {"likelihood.variance": likelihood.running_variance(squared_errors, weight)}
 
 
-@torch.no_grad()
 def log_likelihood(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
-    """Return the importance-weighted bound of ``log p(x)``, (n,), with draws enough for each row.
+    """Return the importance-weighted bound of ``log p(x)``, (n,), with draws enough for each row."""
+    few = max(1, CELLS // (draws_of_a_round(module.code.n_components) * batch.x.shape[1]))
+    parts = (batch.map(itemgetter(slice(start, start + few))) for start in range(0, len(batch.x), few))
+    return torch.cat([_log_likelihood_of_few(module, part, prior) for part in parts])
 
-    All rows meet the same draws, from a fixed seed, and a row stops when the standard error of its bound is small. So
-    the value of a row depends on that row alone.
-    """
+
+def _log_likelihood_of_few(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
     trace = Trace(module, batch.x)
-    mean, log_var = trace["mean"], trace["log_var"]
-    generator = torch.Generator().manual_seed(0)
-    total, squares = (torch.full_like(mean[:, 0], -torch.inf) for _ in range(2))
-    bound = torch.empty_like(total)
-    active = torch.arange(len(mean), device=mean.device)
-    for n_draws in range(ROUND, ROUND * ROUNDS + 1, ROUND):
-        eps = torch.randn(ROUND, mean.shape[1], generator=generator, dtype=torch.float64).to(mean)
-        log_weights = torch.cat(
-            [
-                _log_weights(module, batch, index, mean, log_var, eps, prior)
-                for index in active.split(max(1, CELLS // (ROUND * batch.x.shape[1])))
-            ]
-        )  # (n_active, ROUND)
-        total[active] = torch.logaddexp(total[active], log_weights.logsumexp(1))
-        squares[active] = torch.logaddexp(squares[active], (2 * log_weights).logsumexp(1))
-        bound[active] = total[active] - log(n_draws)
-        error = ((squares - 2 * total)[active].exp() - 1 / n_draws).clamp(min=0).sqrt()
-        active = active[error > TOLERANCE]
-        if not len(active):
-            break
-    return bound
+    log_joint = partial(_log_joint, module, batch, prior)
+    return log_evidence(log_joint, trace["mean"], (0.5 * trace["log_var"]).exp())
 
 
-def _log_weights(
-    module: Autoencoder, batch: Batch, index: Tensor, mean: Tensor, log_var: Tensor, eps: Tensor, prior: Prior
-) -> Tensor:
-    """Return the log importance weights of some rows, (n_index, n_draws)."""
-    mean, log_var = mean[index].unsqueeze(1), log_var[index].unsqueeze(1)
-    code = mean + (0.5 * log_var).exp() * eps
+def _log_joint(module: Autoencoder, batch: Batch, prior: Prior, codes: Tensor, index: Tensor) -> Tensor:
+    """(m, L, k), (m,) -> (m, L): ``log p(x | z) + log p(z)``."""
+    x = batch.x[index].unsqueeze(1)
     observed = None if batch.observed is None else batch.observed[index].unsqueeze(1)
-    cost = module.likelihood.loss(batch.x[index].unsqueeze(1), module.decoder(code), observed)
-    return prior.log_density(code) - losses.normal_log_density(eps) + 0.5 * log_var.sum(-1) - cost
+    codes = codes.to(x)
+    return prior.log_density(codes) - module.likelihood.loss(x, module.decoder(codes), observed)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -174,9 +151,10 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     Notes
     -----
-    ``transform`` returns the mean of ``q(z | x)``. ``score_samples`` is the importance-weighted bound, with as many
-    draws for each row as bring its standard error below 0.05 nat (4,096 at most), from a fixed seed. ``sample`` draws
-    from ``p(x | z)``, noise included; ``inverse_transform`` returns means.
+    ``transform`` returns the mean of ``q(z | x)``. ``score_samples`` is an importance-weighted bound of ``log p(x)``
+    whose proposal adapts to each row (Oh & Berger 1992), with as many draws as bring its standard error below 0.025 nat
+    (20 rounds at most), from fixed seeds. ``sample`` draws from ``p(x | z)``, noise included; ``inverse_transform``
+    returns means.
 
     A fit of one full batch shares its normal numbers among the rows, in antithetic pairs. So it is a function of the
     weighted rows alone, and a row twice is a row of weight two.

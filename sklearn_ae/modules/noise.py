@@ -93,6 +93,19 @@ def drawn(generator: torch.Generator) -> AbstractContextManager[None]:
     return _answered_by(draw)
 
 
+@contextmanager
+def once_for_the_batch() -> Iterator[None]:
+    """Ask for noise by the shape of the tensor inside the block: its rows are not the rows of the batch."""
+    source = _source.get()
+
+    def ask(request: Request, like: Tensor) -> Tensor:
+        shape = tuple(like.shape) if request.per_row else request.shape
+        return source(Request(request.kind, shape, per_row=False), like)
+
+    with _answered_by(ask):
+        yield
+
+
 class Dropout(nn.Module):
     """Dropout whose mask is handed in (Srivastava et al. 2014)."""
 

@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     x: Tensor  # (n, d) encoded rows; missing cells are 0
     y: Tensor | None = None  # (n,) class index or standardised value; anything where target_weight is 0
     weight: Tensor | None = None  # (n,) sample weights of mean 1 over the training rows
-    target_weight: Tensor | None = None  # (n,) the same for the target: 0 for unlabelled rows
+    target_weight: Tensor | None = None  # (n,) weights of the target, 0 for unlabelled rows; None: all alike
     observed: Tensor | None = None  # (n, d) 1 where a cell is known, 0 where it is missing
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
@@ -35,6 +35,11 @@ Term = Callable[[Autoencoder, Batch, Trace], Tensor]
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
     """(n,), (n,) -> (): weights have mean 1 over the training rows, so that batches are unbiased."""
     return values.mean() if weight is None else (values * weight).mean()
+
+
+def labeled_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """(n,), (n,) -> (): the mean over the labelled rows of the batch, 0 where there are none."""
+    return values.mean() if weight is None else (values * weight).sum() / weight.sum().clamp(min=1e-12)
 
 
 def rows_for(t: Tensor, like: Tensor) -> Tensor:
@@ -63,13 +68,13 @@ def class_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a class index, the mean over the labelled rows, ()."""
     y, logits = cast(Tensor, batch.y), trace["logits"]
     y = y if logits.ndim == 2 else y.unsqueeze(1).expand(logits.shape[:2])
-    return weighted_mean(over_draws(losses.categorical(y, logits)), batch.target_weight)
+    return labeled_mean(over_draws(losses.categorical(y, logits)), batch.target_weight)
 
 
 def value_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a standardised value, up to a constant, the mean over the labelled rows, ()."""
     y, output = cast(Tensor, batch.y).unsqueeze(1), trace["logits"]
-    return weighted_mean(over_draws(0.5 * losses.squared_error(rows_for(y, output), output)), batch.target_weight)
+    return labeled_mean(over_draws(0.5 * losses.squared_error(rows_for(y, output), output)), batch.target_weight)
 
 
 def l1(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from math import cos, isfinite, pi
+from math import cos, inf, isfinite, nan, pi
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -18,6 +18,7 @@ from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
 from sklearn_ae.training.phases import Phase, gradients, requests, training_step
 
 CHUNK = 1024  # rows of a chunk when nothing is trained
+DIVERGED = 1e10  # growth of the loss since the first epoch that no fit comes back from
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1 + cos(pi * progress)),  # Loshchilov & Hutter (2017), eq. 5
@@ -46,6 +47,15 @@ def early_stopping(patience: int, tol: float, verbose: bool) -> Callback:
         load_best=True,
         sink=print if verbose else noop,
     )
+
+
+def check_callbacks(callbacks: Sequence[Any]) -> Sequence[Any]:
+    """Return the callbacks if they are ones, or pairs of a name and one."""
+    for entry in callbacks:
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        if not isinstance(callback, Callback) and not (isinstance(callback, type) and issubclass(callback, Callback)):
+            raise TypeError(f"callbacks must hold callbacks of skorch, however: callbacks={list(callbacks)!r}")
+    return callbacks
 
 
 class Adam(torch.optim.Adam):
@@ -147,6 +157,7 @@ class AutoencoderNet(NeuralNet):
         with suppress(StopTraining):
             self.fit_loop(X, y)
         self.notify("on_train_end", X=X, y=y)
+        self._check_result(X.train)
         return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
@@ -215,7 +226,8 @@ class AutoencoderNet(NeuralNet):
         """Return ``function(module, batch)`` for all rows, computed in chunks, on the CPU."""
         self._set_training(False)
         with self._precision():
-            return torch.cat([function(self.module_, chunk.rows) for chunk in Chunks(rows, CHUNK)]).cpu()
+            values = torch.cat([function(self.module_, chunk.rows) for chunk in Chunks(rows, CHUNK)])
+        return values.to("cpu", torch.promote_types(values.dtype, torch.float32))  # numpy knows no bfloat16
 
     # Parts
 
@@ -278,13 +290,29 @@ class AutoencoderNet(NeuralNet):
 
     def _record(self, means: dict[str, float], training: bool, prefix: str) -> None:
         loss = self._phase(training).loss(means)
-        if training and not all(map(isfinite, means.values())):
-            rates = ", ".join(f"{phase}: {settings['lr']:g}" for phase, settings in self.optimizers.items())
-            raise ValueError(
-                f"the loss must stay finite, however it became {loss} in epoch {len(self.history)}. The usual causes "
-                f"are a learning rate that is too large (here {rates}) and extreme values in X that scale=False "
-                "lets through"
-            )
+        if training:
+            self._check_converging({**means, "loss": loss})
         for name, mean in means.items():
             self.history.record(name if training else f"{prefix}_{name}", mean)
         self.history.record(f"{prefix}_loss", loss)
+
+    def _check_converging(self, means: dict[str, float]) -> None:
+        """Raise if a term is not finite, or far larger than the loss of the first epoch."""
+        first = self.history[0].get("train_loss")
+        limit = inf if first is None else DIVERGED * (1 + abs(first))
+        wrong = {name: mean for name, mean in means.items() if not (isfinite(mean) and abs(mean) <= limit)}
+        if wrong:
+            values = ", ".join(f"{name}={mean:g}" for name, mean in wrong.items())
+            rates = ", ".join(f"{settings['lr']:g} ({phase})" for phase, settings in self.optimizers.items())
+            raise ValueError(
+                f"the loss must stay finite, however it became {next(iter(wrong.values())):g} in epoch "
+                f"{len(self.history)}: {values}. The usual causes are a learning rate that is too large, here "
+                f"learning_rate={rates}, and extreme values in X that scale=False lets through"
+            )
+
+    @torch.no_grad()
+    def _check_result(self, rows: Rows) -> None:
+        """Raise if the last step has thrown the module off: the losses are those before the steps."""
+        self._set_training(False)
+        if not self.module_(rows.slice(0, CHUNK).x).isfinite().all():
+            self._check_converging({"reconstructed rows": nan})

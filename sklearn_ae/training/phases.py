@@ -89,7 +89,7 @@ def gradients(
 
     Nothing else gets a gradient, so no term needs to detach.
     """
-    with noise.handed(draws):
+    with noise.handed(draws), torch.enable_grad():
         terms, loss, buffers = phase.evaluate(module, batch)
     found = torch.autograd.grad(loss, moved, materialize_grads=True)
     return found, Evaluation(_detached(terms), loss.detach(), _detached(buffers))

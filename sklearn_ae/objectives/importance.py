@@ -1,0 +1,98 @@
+"""Integrals over codes, by importance sampling that adapts itself to each row."""
+
+from collections.abc import Callable
+from math import ceil, lgamma, log, log2, pi
+
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+DRAWS = 256  # of a round, at least; and 32 times the dimensions of the code, as a power of two
+ADAPTATIONS = 4  # rounds after which a row keeps its proposal and adds up what it has, ...
+ROUNDS = 20  # ... until this many rounds, ...
+TOLERANCE = 0.025  # ... unless the standard error of its logarithm is below this before
+FREEDOM = 6  # degrees of freedom of the proposals: tails that are heavier than a posterior's
+
+
+def log_evidence(log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, sigma: Tensor) -> Tensor:
+    """Return ``log of the integral of exp(log_joint(z)) over z`` for each row, (n,).
+
+    A row begins with a t-distribution around ``mean`` and takes on mean and covariance of its own weighted draws from
+    round to round (Oh & Berger 1992). The draws are scrambled Sobol points, from fixed seeds and the same for all rows,
+    so that the value of a row depends on that row alone.
+
+    Parameters
+    ----------
+    log_joint : callable
+        ``(z, index) -> values``: codes (m, L, k) of the rows (m,) to ``log p(x, z)``, (m, L).
+    mean, sigma : Tensor of shape (n, k)
+        Where to begin: location and spread of the codes.
+
+    Returns
+    -------
+    log_evidence : Tensor of shape (n,)
+        In double precision.
+    """
+    mean, sigma = mean.double(), sigma.double()
+    n, k = mean.shape
+    location, scale = mean.clone(), torch.diag_embed(1.5 * sigma)
+    jitter = torch.diag_embed(1e-3 * sigma.square())
+    n_draws = draws_of_a_round(k)
+    value = torch.empty_like(mean[:, 0])
+    sums, squares = torch.full((2, n), -torch.inf, dtype=mean.dtype, device=mean.device)
+    active = torch.arange(n, device=mean.device)
+    for round_ in range(ROUNDS):
+        draws = _student(k, n_draws, seed=round_).to(mean)  # (L, k)
+        codes = location[active].unsqueeze(1) + torch.einsum("nij,lj->nli", scale[active], draws)
+        log_weights = log_joint(codes, active).double() - _log_density(draws, scale[active])
+        if round_ < ADAPTATIONS:  # draws of another proposal say nothing about this one's error
+            sums[active], squares[active], n_rounds = -torch.inf, -torch.inf, 1
+        else:
+            n_rounds = round_ - ADAPTATIONS + 2
+        sums[active] = torch.logaddexp(sums[active], log_weights.logsumexp(1))
+        squares[active] = torch.logaddexp(squares[active], (2 * log_weights).logsumexp(1))
+        value[active] = sums[active] - log(n_rounds * n_draws)
+        error = ((squares - 2 * sums)[active].exp() - 1 / (n_rounds * n_draws)).clamp(min=0).sqrt()
+        if round_ < ADAPTATIONS - 1:
+            location[active], scale[active] = _adapted(codes, log_weights, jitter[active])
+        active = active[error > TOLERANCE]
+        if not len(active):
+            break
+    return value
+
+
+def draws_of_a_round(k: int) -> int:
+    """Return how many codes of k dimensions a round draws for each row."""
+    return max(DRAWS, 1 << ceil(log2(32 * k)))
+
+
+def _student(k: int, n_draws: int, seed: int) -> Tensor:
+    """Return quasi-random draws from a standard t-distribution in k dimensions, (n_draws, k)."""
+    points = SobolEngine(k + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+    normal = torch.special.ndtri(points[:, :k])
+    return normal / torch.from_numpy(chi2.ppf(points[:, k:].numpy(), FREEDOM) / FREEDOM).sqrt()
+
+
+def _log_density(draws: Tensor, scale: Tensor) -> Tensor:
+    """(L, k), (m, k, k) -> (m, L): the log-density of ``location + scale @ draws`` where these draws are standard."""
+    k = draws.shape[1]
+    constant = lgamma((FREEDOM + k) / 2) - lgamma(FREEDOM / 2) - 0.5 * k * log(FREEDOM * pi)
+    standard = constant - 0.5 * (FREEDOM + k) * torch.log1p(draws.square().sum(1) / FREEDOM)
+    return standard - scale.diagonal(dim1=1, dim2=2).log().sum(1, keepdim=True)
+
+
+def _adapted(codes: Tensor, log_weights: Tensor, jitter: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean, (m, k), and Cholesky factor of the covariance, (m, k, k), of weighted codes.
+
+    Weights are flattened until enough draws count for a covariance.
+    """
+    exponent = torch.ones_like(log_weights[:, :1])
+    for _ in range(12):
+        effective = 1 / (exponent * log_weights).softmax(1).square().sum(1, keepdim=True)
+        exponent = torch.where(effective < 4 * codes.shape[2], 0.7 * exponent, exponent)
+    weights = (exponent * log_weights).softmax(1)
+    mean = torch.einsum("nl,nli->ni", weights, codes)
+    centred = codes - mean.unsqueeze(1)
+    covariance = torch.einsum("nl,nli,nlj->nij", weights, centred, centred)
+    return mean, torch.linalg.cholesky(covariance + jitter)
