@@ -31,7 +31,8 @@ def tiny(family=RegularizedAutoencoder, **settings):
 
 def overfitting(family=RegularizedAutoencoder, **settings):
     """Few rows of pure noise and a large network: the watched loss soon rises again."""
-    settings = {"hidden_layer_sizes": (64,), "max_iter": 400, "learning_rate": 0.02, "n_components": 3} | settings
+    settings = {"hidden_layer_sizes": (64,), "n_components": 3, "max_iter": 400, "learning_rate": 0.02} | settings
+    settings = {"learning_rate_schedule": "constant"} | settings
     return tiny(family, early_stopping=True, **settings)
 
 
@@ -101,7 +102,7 @@ class Locked(Callback):
 def test_early_stopping_stops_and_keeps_the_best_weights(family):
     estimator = overfitting(family, tol=0.0).fit(NOISE, X_val=NOISE_VAL)
     losses = estimator.history_["valid_loss"]
-    assert 10 < estimator.n_iter_ < 400
+    assert estimator.n_iter_ < 400
     assert losses.argmin() == estimator.n_iter_ - 1 - 10
     assert losses.iloc[-1] > losses.min()
     assert watched_loss(estimator, NOISE_VAL) == pytest.approx(losses.min(), rel=1e-6)

@@ -109,7 +109,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
     n_components: Annotated[int, Whole(1)] = field(default=8, kw_only=False)
     hidden_layer_sizes: Annotated[tuple[int, ...], Sizes()] = (128, 64)
-    activation: Annotated[str, OneOf(*ACTIVATIONS)] = "relu"
+    activation: Annotated[str, OneOf(*ACTIVATIONS)] = "silu"
     dropout: Annotated[float, Number(0, 1)] = 0.0
     likelihood: Annotated[str, OneOf("auto", "gaussian", "bernoulli")] = "auto"
     scale: Annotated[bool | str, Flag(), OneOf("common")] = True

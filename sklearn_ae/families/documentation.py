@@ -7,8 +7,9 @@ n_components : int, default=8
     Dimensions of the code.
 hidden_layer_sizes : tuple of int, default=(128, 64)
     Widths of the encoder's hidden layers; the decoder mirrors them. ``()`` gives a linear autoencoder.
-activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="relu"
-    Activation of the hidden layers. The code and the outputs are linear.
+activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="silu"
+    Activation of the hidden layers. The code and the outputs are linear. The smooth ``"silu"`` gives better codes
+    than ``"relu"``; the bounded ``"tanh"`` scores anomalies better.
 dropout : float, default=0.0
     Share of hidden units that are dropped while training, in [0, 1).
 likelihood : {"auto", "gaussian", "bernoulli"}, default="auto"

@@ -289,6 +289,17 @@ def test_a_callback_of_gradients_sees_those_of_each_phase():
     assert all(parameter.grad is None for parameter in net.module_.parameters())
 
 
+def test_a_callback_may_put_other_gradients_in_place():
+    class Freezing(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            for name, parameter in named_parameters:
+                if name.startswith("encoder"):
+                    parameter.grad = torch.zeros_like(parameter)
+
+    before, after = weights_of(net_of()), weights_of(fitted(callbacks=[Freezing()]))
+    assert {name for name in before if torch.equal(before[name], after[name])} == {"encoder.0.weight", "encoder.0.bias"}
+
+
 def test_gradients_may_be_clipped():
     bounds = [(1e-8, False), (1e8, True)]
     for bound, same in bounds:

@@ -50,8 +50,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
+from tests.families import FAMILIES
 
-FAMILIES = [RegularizedAutoencoder, VariationalAutoencoder, AdversarialAutoencoder]
 families = pytest.mark.parametrize("family", FAMILIES)
 
 _order = np.random.default_rng(0).permutation(150)

@@ -14,8 +14,8 @@ import torch
 from scipy import sparse
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
+from tests.families import FAMILIES
 
-FAMILIES = [RegularizedAutoencoder, VariationalAutoencoder, AdversarialAutoencoder]
 families = pytest.mark.parametrize("family", FAMILIES)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -594,7 +594,7 @@ def elsewhere():
         [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(here.parent)!r}]\n{FIT_ELSEWHERE}"],
         capture_output=True,
         text=True,
-        cwd=here.parents[2],
+        cwd=here.parents[1],
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

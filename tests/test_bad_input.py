@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 from skorch.callbacks import Callback
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
+from tests.families import FAMILIES
 
-FAMILIES = [RegularizedAutoencoder, VariationalAutoencoder, AdversarialAutoencoder]
 families = pytest.mark.parametrize("family", FAMILIES)
 
 RNG = np.random.default_rng(0)
