@@ -25,14 +25,18 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
+from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 
 SEED = 0
 RESULTS = Path(__file__).parent / "results" / "features.json"
 
 DATA = {"digits": load_digits, "breast_cancer": load_breast_cancer, "wine": load_wine}
 SCALE = {"digits": "common", "breast_cancer": True, "wine": True}  # pixels share a unit, the columns of tables do not
-FAMILIES = {"regularized": RegularizedAutoencoder, "variational": VariationalAutoencoder}
+FAMILIES = {
+    "regularized": RegularizedAutoencoder,
+    "variational": VariationalAutoencoder,
+    "adversarial": AdversarialAutoencoder,
+}
 Figures = dict[str, float | list[float]]
 
 
@@ -64,6 +68,7 @@ def classifiers(data: str) -> dict[str, BaseEstimator]:
     scaler = FunctionTransformer(pixels) if SCALE[data] == "common" else StandardScaler()
     plain = {"learning_rate_init": 3e-3, "max_iter": 500, "random_state": SEED}
     return {
+        "LogisticRegression": make_pipeline(scaler, LogisticRegression(max_iter=5000)),
         "MLPClassifier 128-64": make_pipeline(scaler, MLPClassifier((128, 64), **plain)),
         "MLPClassifier 128-64-8": make_pipeline(scaler, MLPClassifier((128, 64, 8), **plain)),
         **{name: Family(8, scale=SCALE[data], random_state=SEED) for name, Family in FAMILIES.items()},

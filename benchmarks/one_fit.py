@@ -1,8 +1,8 @@
 """One fit against a bare torch loop that does the same work: `python benchmarks/one_fit.py`.
 
-Both train the same network on the same rows with the same batches, Adam and a constant learning rate. The loop is what
-one writes by hand: rows in a tensor, a permutation an epoch, zero_grad, backward, step. The fit is what users call: input
-is checked, columns are scaled, a history is kept. Repeats are interleaved, and ratios are medians of pairs.
+Both train the same network on the same rows with the same batches, Adam and a constant learning rate. The loop is
+what one writes by hand: rows in a tensor, a permutation an epoch, zero_grad, backward, step. The fit is what users
+call: input is checked, columns are scaled, a history is kept. Repeats are interleaved, and ratios are medians of pairs.
 """
 
 import argparse

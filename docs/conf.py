@@ -1,8 +1,14 @@
 """How the documentation is built: ``sphinx-build -W -b html docs docs/_build/html``."""
 
 import re
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from figures import write_tables  # noqa: E402 - beside this file
 
 project = "sklearn_ae"
 author = "The sklearn_ae developers"
@@ -57,5 +63,6 @@ def is_of_sklearn(app: Any, what: str, name: str, obj: Any, skip: bool, options:
 
 
 def setup(app: Any) -> None:
-    """Connect what is defined here."""
+    """Write what is made from results, and connect what is defined here."""
+    write_tables(Path(__file__).parent / "generated" / "figures")
     app.connect("autodoc-skip-member", is_of_sklearn)

@@ -12,6 +12,7 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 from torch import Tensor
 
 BLOCK = 4096  # rows converted at once
+CONSTANT = 1e-13  # a standard deviation below this share of the mean is rounding
 
 
 class NumericTable:
@@ -21,11 +22,14 @@ class NumericTable:
     ----------
     location, spread : ndarray of shape (n_columns,)
         A cell ``v`` is encoded as ``(v - location) / spread``; a missing cell as 0.
+    scale : bool or "common", default=False
+        How they were found.
     """
 
-    def __init__(self, location: NDArray[np.float64], spread: NDArray[np.float64]) -> None:
+    def __init__(self, location: NDArray[np.float64], spread: NDArray[np.float64], scale: bool | str = False) -> None:
         self.location = location
         self.spread = spread
+        self.scale = scale
 
     @classmethod
     def fit(cls, X: NDArray | csr_matrix, weight: NDArray[np.float64] | None, scale: bool | str) -> "NumericTable":
@@ -41,7 +45,7 @@ class NumericTable:
             warnings.warn(
                 f"columns {_indices(all_missing)} have no observed value: they are learned as 0", stacklevel=2
             )
-        return cls(*SCALES[scale](mean, variance, all_missing))
+        return cls(*SCALES[scale](mean, variance, all_missing), scale)
 
     def encode(self, X: NDArray, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Return the encoded rows, (n, d), and a mask of the observed cells, or None where all are."""
@@ -77,7 +81,7 @@ def check_unit_interval(X: Any) -> None:
 
 
 def _per_column(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
-    constant = (variance <= 10 * np.finfo(np.float64).eps * mean**2) & ~all_missing
+    constant = (variance <= (CONSTANT * mean) ** 2) & ~all_missing
     if constant.any():
         warnings.warn(f"columns {_indices(constant)} are constant: they are centred, not scaled", stacklevel=2)
     return mean, np.sqrt(np.where(constant | all_missing, 1.0, variance))

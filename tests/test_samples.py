@@ -13,7 +13,13 @@ WEIGHT = np.arange(N) + 1.0
 
 
 def split(samples, fraction=0.2, by_class=True, seed=0):
-    return samples.split(fraction, by_class, np.random.RandomState(seed))
+    strata = strata_of(samples.y) if by_class and samples.y is not None else None
+    return samples.split(fraction, strata, np.random.RandomState(seed))
+
+
+def strata_of(y):
+    number = {label: i for i, label in enumerate(dict.fromkeys(map(str, y)))}
+    return np.array([number[str(label)] for label in y])
 
 
 def index_of(samples):
@@ -132,7 +138,6 @@ def test_one_row_cannot_be_split():
 
 def test_no_weights_are_no_weights():
     assert check_weight(None, X) is None
-    assert of_mean_one(None) is None
 
 
 @pytest.mark.parametrize("weight", [WEIGHT.tolist(), WEIGHT.astype(np.float32), WEIGHT.astype(int)])

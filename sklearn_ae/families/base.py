@@ -1,6 +1,5 @@
 """The scikit-learn surface that all families share."""
 
-import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -133,6 +132,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     verbose: Annotated[int, Whole(0), Flag()] = 0
     random_state: Annotated[Any, OneOf(None), Whole(0, 2**32 - 1), Instance(np.random.RandomState)] = None
 
+    net_: AutoencoderNet = field(init=False)
+
     _doc_link_module: ClassVar[str] = "sklearn_ae"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -259,7 +260,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             if X_val is not None:
                 valid = self._check_samples(X_val, y_val, None, reset=False)
             elif self.early_stopping:
-                samples, valid = samples.split(self.validation_fraction, self.task == "classification", random)
+                strata = None if samples.y is None else target.strata(samples.y)
+                samples, valid = samples.split(self.validation_fraction, strata, random)
             self._train(samples, valid, target, random, again=again)
         return self
 
@@ -321,20 +323,20 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         batch_size = _batch_size(self.batch_size, n_rows)
         problem = Problem(n_columns, target, batch_size, full_batch=n_rows <= batch_size)
         self._target = target
+        scale = False if self.likelihood == "bernoulli" else self.scale
         if not again:
-            scale = False if self.likelihood == "bernoulli" else self.scale
             self._table = NumericTable.fit(samples.X, samples.weight, scale)
-        net = self._continued_net(problem) if again else self._new_net(problem, samples.X.dtype, random)
-        net.phases, net.watched, net.optimizers = (
-            self._phases(problem),
-            self._watched(problem),
-            self._optimizers(problem),
-        )
+        elif scale != self._table.scale:
+            raise ValueError(
+                f"a fit that goes on keeps the scale of its columns, scale={self._table.scale!r}, however: "
+                f"scale={scale!r}. Set warm_start=False and call fit to begin anew"
+            )
+        net = self._new_net(problem, samples.X.dtype, random, again=again)
         net.max_epochs, net.schedule = max_iter or self.max_iter, schedule or self.learning_rate_schedule
-        net.batch_size, net.seed = batch_size, random.randint(2**31 - 1)
+        net.seed = random.randint(2**31 - 1)
         net.callbacks, net.verbose = self._callbacks(watched=valid is not None), int(self.verbose)
         net.initialize_callbacks()
-        self.net_ = net
+        self.net_ = net.go_on_from(self.net_) if again else net
         rows = self._rows(samples)
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._n_features_out = self.n_components
@@ -347,13 +349,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             vars(self).pop("classes_", None)  # type: ignore[attr-defined]
         self._learn_codes(rows, random)
 
-    def _new_net(self, problem: Problem, dtype: np.dtype, random: np.random.RandomState) -> AutoencoderNet:
+    def _new_net(
+        self, problem: Problem, dtype: np.dtype, random: np.random.RandomState, *, again: bool
+    ) -> AutoencoderNet:
         device = self._torch_device()
         module = self._module(problem)
         draw_weights(module, torch.Generator().manual_seed(random.randint(2**31 - 1)))
-        exact = self.precision == "float64" or (
-            self.precision == "auto" and dtype == np.float64 and problem.full_batch and device.type == "cpu"
-        )
+        if self.precision != "auto":
+            exact = self.precision == "float64"
+        elif again:
+            exact = next(self.module_.parameters()).dtype is torch.float64
+        else:
+            exact = dtype == np.float64 and problem.full_batch and device.type == "cpu"
         return AutoencoderNet(
             module.to(torch.float64 if exact else torch.float32),
             self._phases(problem),
@@ -361,22 +368,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             self._optimizers(problem),
             autocast=self.precision == "bfloat16",
             device=device,
+            batch_size=problem.batch_size,
             verbose=0,
         ).initialize()
 
-    def _continued_net(self, problem: Problem) -> AutoencoderNet:
-        """Return a copy of the net that was trained: if the fit fails, the estimator keeps what it had."""
-        asked = self._module(problem)
-        if str(asked) != str(self.module_):
-            raise ValueError(
-                f"a fit that goes on keeps its module, however the parameters now ask for another one: {asked}. Set "
-                "warm_start=False and call fit to begin anew"
-            )
-        return copy.deepcopy(self.net_)
-
     def _callbacks(self, *, watched: bool) -> list[Any]:
         stopping = [early_stopping(self.n_iter_no_change, self.tol, bool(self.verbose))]
-        return [*(stopping if self.early_stopping and watched else []), *check_callbacks(self.callbacks or [])]
+        return [*check_callbacks(self.callbacks or []), *(stopping if self.early_stopping and watched else [])]
 
     def _torch_device(self) -> torch.device:
         if str(self.device) == "auto":
@@ -423,15 +421,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         return TARGETS[self.task].learn(samples.y, samples.weight, self.unlabeled, self.class_weight)
 
     def _learn_partial_target(self, samples: Samples, classes: ArrayLike | None) -> Target:
-        target = self._learn_target(samples)
-        if target.classes is None:
-            return target
+        if self.task != "classification" or (samples.y is None and classes is None):
+            return self._learn_target(samples)
         if classes is None:
             raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
-        if self.class_weight == "balanced":
-            raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
-        known = np.unique(check_target(classes, self.unlabeled))
-        return ClassTarget(known, self.unlabeled, self.class_weight).checked()
+        return ClassTarget.of(classes, samples.y, self.unlabeled, self.class_weight)
 
     def _check_same_target(self, y: NDArray | None) -> None:
         fitted = not isinstance(self._target, NoTarget)
@@ -453,13 +447,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         parameter = next(self.module_.parameters())
         dtype, device = parameter.dtype, parameter.device
         X, n_rows = samples.X, samples.X.shape[0]
-        y, counts = self._target.encode(samples.y, np.ones(n_rows) if samples.weight is None else samples.weight)
-        if counts is not None and (counts == 1).all():
-            counts = None
+        weight = None if samples.weight is None else of_mean_one(samples.weight)
+        y, counts = self._target.encode(samples.y, np.ones(n_rows) if weight is None else weight)
+        if counts is not None:
+            counts = of_mean_one(counts)
+            counts = None if (counts == 1).all() else counts
         own = Batch(
             torch.empty(n_rows, 0, dtype=dtype, device=device),
             None if y is None else torch.from_numpy(y).to(device, torch.int64 if y.dtype.kind == "i" else dtype),
-            _tensor(of_mean_one(samples.weight), dtype, device),
+            _tensor(weight, dtype, device),
             _tensor(counts, dtype, device),
         )
         encode = partial(self._table.encode, dtype=dtype, device=device)

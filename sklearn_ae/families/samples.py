@@ -24,17 +24,16 @@ class Samples(NamedTuple):
         """Leave out rows of weight 0, so that they mean nothing at all."""
         return self if self.weight is None or self.weight.all() else self.take(np.flatnonzero(self.weight))
 
-    def split(self, fraction: float, by_class: bool, random: np.random.RandomState) -> tuple[Self, Self]:
-        """Set a share of the rows aside: shuffled, and stratified where every class has rows enough."""
+    def split(self, fraction: float, strata: NDArray | None, random: np.random.RandomState) -> tuple[Self, Self]:
+        """Set a share of the rows aside: shuffled, and stratified where every stratum has rows enough."""
         n = self.X.shape[0]
         if n < 2:
             raise ValueError(f"early_stopping=True needs at least 2 rows, however: {n}. Give X_val, or more rows")
-        n_aside = max(1, round(fraction * n))
-        strata = None
-        if by_class and self.y is not None:
-            _, labels, counts = np.unique(self.y, return_inverse=True, return_counts=True)
-            if counts.min() >= 2 and len(counts) <= min(n_aside, n - n_aside):
-                strata = labels
+        n_aside = min(n - 1, max(1, round(fraction * n)))
+        if strata is not None:
+            _, counts = np.unique(strata, return_counts=True)
+            if counts.min() < 2 or len(counts) > min(n_aside, n - n_aside):
+                strata = None
         kept, aside = train_test_split(np.arange(n), test_size=n_aside, stratify=strata, random_state=random)
         return self.take(kept), self.take(aside)
 
@@ -43,8 +42,8 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
     """Return the weights of the rows of X as an array of shape (n,), or None where there are none."""
     if sample_weight is None:
         return None
-    if np.ndim(sample_weight) != 1:
-        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {np.shape(sample_weight)}")
+    if np.ndim(np.asarray(sample_weight)) != 1:
+        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {np.shape(np.asarray(sample_weight))}")
     weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     check_consistent_length(X, weight)
     if (weight < 0).any():
@@ -54,6 +53,7 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
     return weight
 
 
-def of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    """Return weights whose mean is 1; all-zero weights stay as they are."""
-    return weight if weight is None or not weight.any() else weight / weight.mean()
+def of_mean_one(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return weights whose mean over the rows that count is 1."""
+    counting = weight > 0
+    return weight / weight[counting].mean() if counting.any() else weight

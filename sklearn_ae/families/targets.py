@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -33,6 +34,10 @@ class Target(ABC):
 
     @abstractmethod
     def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray, NDArray[np.float64]]: ...
+
+    def strata(self, y: NDArray) -> NDArray | None:
+        """Return what a split should keep the shares of, (n,), or None."""
+        return None
 
     @abstractmethod
     def predict(self, outputs: NDArray) -> NDArray:
@@ -97,6 +102,15 @@ class ClassTarget(Target):
         _check_labels(labels, unlabeled)
         return cls(np.unique(labels), unlabeled, class_weight).checked()
 
+    @classmethod
+    def of(cls, classes: ArrayLike, y: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
+        """Take classes that were announced, whatever of them y holds."""
+        if class_weight == "balanced":
+            raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
+        if y is not None and not is_unlabeled(y, unlabeled).all():
+            _check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
+        return cls(np.unique(check_target(classes, None)), unlabeled, class_weight).checked()
+
     def checked(self) -> Self:
         """Return the target itself if the class weights are ones of its classes."""
         if isinstance(self.class_weight, dict):
@@ -108,6 +122,11 @@ class ClassTarget(Target):
                     f"class_weight={self.class_weight!r}"
                 )
         return self
+
+    def strata(self, y: NDArray) -> NDArray[np.int64]:
+        """Return class indices, -1 for unlabelled rows."""
+        index, _ = self._encode(y, np.ones(len(y)))
+        return np.where(is_unlabeled(y, self.unlabeled), -1, index)
 
     def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         labeled = ~is_unlabeled(y, self.unlabeled)
@@ -127,7 +146,8 @@ class ClassTarget(Target):
         if isinstance(self.class_weight, dict):
             return np.array([self.class_weight.get(label, 1.0) for label in self.classes.tolist()])
         size = np.bincount(index, weights=weight, minlength=self.n_outputs)
-        return size.sum() / (np.maximum(size, 1e-12) * max(1, np.count_nonzero(size)))
+        share = size / size.sum() if size.any() else size
+        return np.divide(1.0, share * np.count_nonzero(size), out=np.ones(self.n_outputs), where=size > 0)
 
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, n_classes) raw outputs -> (n,) labels."""
@@ -211,7 +231,7 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
     """Return which rows of y hold the marker, (n,); NaN may be one."""
     if marker is None:
         return np.zeros(len(y), dtype=bool)
-    if isinstance(marker, float) and np.isnan(marker):
+    if isinstance(marker, Real) and np.isnan(float(marker)):
         return y != y  # noqa: PLR0124 - holds for NaN only, in arrays of objects as well
     return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
 

@@ -187,8 +187,9 @@ class VariationalAutoencoder(BaseAutoencoder):
         # A full batch shares its draws, so that a row twice is a row of weight two.
         several = SHARED_DRAWS if problem.full_batch and self.n_draws == 1 else self.n_draws
         code = partial(GaussianCode, n_draws=several, shared=problem.full_batch)
-        sigma = 1.0 if isinstance(self.noise, str) else self.noise
-        columns = Gaussian(problem.n_columns, sigma=sigma, per_column=self.noise == "column")
+        learned = isinstance(self.noise, str)
+        sigma = self.noise if isinstance(self.noise, float | int) else 1.0
+        columns = Gaussian(problem.n_columns, sigma=sigma, per_column=self.noise == "column", learned=learned)
         return self._autoencoder(problem, code, columns)
 
     def _phases(self, problem: Problem) -> tuple[Phase, ...]:

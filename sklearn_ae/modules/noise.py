@@ -34,7 +34,7 @@ class _Source(Protocol):
 
 
 def _nowhere(request: Request, like: Tensor) -> Tensor:
-    raise RuntimeError(f"noise is handed in by the fit that runs a module, however nothing was handed in: {request}")
+    raise RuntimeError(f"noise is handed in by the fit that runs a module, however nothing was handed in for {request}")
 
 
 _source: ContextVar[_Source] = ContextVar("noise", default=_nowhere)
@@ -80,7 +80,12 @@ def recorded() -> Iterator[list[Request]]:
 def handed(draws: Sequence[Tensor]) -> AbstractContextManager[None]:
     """Answer what is asked for inside the block with ``draws``, in order."""
     remaining = iter(draws)
-    return _answered_by(lambda request, like: next(remaining))
+
+    def hand(request: Request, like: Tensor) -> Tensor:
+        numbers = next(remaining, None)
+        return _nowhere(request, like) if numbers is None else numbers
+
+    return _answered_by(hand)
 
 
 def drawn(generator: torch.Generator) -> AbstractContextManager[None]:

@@ -35,6 +35,8 @@ class Gaussian(Likelihood):
         Standard deviation of the noise, or where learning begins.
     per_column : bool, default=False
         Whether every column has its own noise.
+    learned : bool, default=True
+        Whether the noise is learned. A fixed one is no part of the state that a fit goes on from.
     """
 
     rate = 0.05  # of the running mean
@@ -42,9 +44,10 @@ class Gaussian(Likelihood):
 
     variance: Tensor
 
-    def __init__(self, n_columns: int, *, sigma: float = 1.0, per_column: bool = False) -> None:
+    def __init__(self, n_columns: int, *, sigma: float = 1.0, per_column: bool = False, learned: bool = True) -> None:
         super().__init__()
-        self.register_buffer("variance", torch.full((n_columns,) if per_column else (), float(sigma) ** 2))
+        variance = torch.full((n_columns,) if per_column else (), float(sigma) ** 2)
+        self.register_buffer("variance", variance, persistent=learned)
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the negative log-density under the noise as it stands."""

@@ -38,8 +38,12 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def labeled_mean(values: Tensor, weight: Tensor | None) -> Tensor:
-    """(n,), (n,) -> (): the mean over the labelled rows of the batch, 0 where there are none."""
-    return values.mean() if weight is None else (values * weight).sum() / weight.sum().clamp(min=1e-12)
+    """(n,), (n,) -> (): the mean over the labelled rows of the batch, 0 where there are none.
+
+    Weights have mean 1 over the labelled rows of the table. They are not normalised in the batch, where they would
+    cancel.
+    """
+    return values.mean() if weight is None else (values * weight).sum() / (weight > 0).sum().clamp(min=1)
 
 
 def rows_for(t: Tensor, like: Tensor) -> Tensor:

@@ -150,9 +150,17 @@ class Chunks:
     def __iter__(self) -> Iterator[Minibatch]:
         generator = torch.Generator().manual_seed(self.seed)
         for start in range(0, len(self.rows), self.size):
-            rows = self.rows.slice(start, start + self.size)
+            rows = self._by_all_labels(self.rows.slice(start, start + self.size))
             drawn = draw_noise(self.requests, rows.x.shape[0], 1, generator, rows.x)
             yield Minibatch(rows, {phase: _one_batch(self.requests[phase], drawn[phase]) for phase in drawn})
+
+    def _by_all_labels(self, rows: Batch) -> Batch:
+        """Weigh labelled rows so that the mean over chunks, by their rows, is the mean over all labelled rows."""
+        weight, of_all = rows.target_weight, self.rows.columns.target_weight
+        if weight is None or of_all is None:
+            return rows
+        share, share_of_all = ((w > 0).to(w.dtype).mean() for w in (weight, of_all))
+        return rows._replace(target_weight=weight * share / share_of_all.clamp(min=1e-12))
 
 
 def _one_batch(requests: Sequence[Request], drawn: Sequence[Tensor]) -> list[Tensor]:

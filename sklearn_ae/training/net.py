@@ -1,5 +1,6 @@
 """The skorch net that runs the phases of a family."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from math import cos, inf, isfinite, nan, pi
@@ -221,6 +222,21 @@ class AutoencoderNet(NeuralNet):
 
     # What the estimators ask for
 
+    def go_on_from(self, other: "AutoencoderNet") -> "AutoencoderNet":
+        """Take over weights, the state of the optimizers and the history of a net, and leave that net as it is."""
+        state, asked = other.module_.state_dict(), self.module_.state_dict()
+        same_shapes = {name: t.shape for name, t in state.items()} == {name: t.shape for name, t in asked.items()}
+        if not same_shapes or str(self.module_) != str(other.module_):
+            raise ValueError(
+                f"a fit that goes on keeps its module, however the parameters now ask for another one: {self.module_}. "
+                "Set warm_start=False and call fit to begin anew"
+            )
+        self.module_.load_state_dict(state)
+        for name in self._optimizer_names():
+            getattr(self, name).load_state_dict(copy.deepcopy(getattr(other, name).state_dict()))
+        self.history_ = copy.deepcopy(other.history)
+        return self
+
     @torch.no_grad()
     def apply(self, function: Callable[[Autoencoder, Batch], Tensor], rows: Rows) -> Tensor:
         """Return ``function(module, batch)`` for all rows, computed in chunks, on the CPU."""
@@ -241,7 +257,7 @@ class AutoencoderNet(NeuralNet):
     def _set_learning_rates(self, factor: float) -> None:
         for name, optimizer in self._optimizer_of_phase().items():
             for group in optimizer.param_groups:
-                group["lr"] = factor * self.optimizers[name]["lr"]
+                group |= {**self.optimizers[name], "lr": factor * self.optimizers[name]["lr"]}
 
     def _precision(self) -> AbstractContextManager[Any]:
         device_type = torch.device(self.device).type

@@ -50,11 +50,12 @@ def test_the_weighted_mean_divides_by_the_number_of_rows():
     assert weighted_mean(values, torch.tensor([1.0, 1.0, 0.0])).item() == 1
 
 
-def test_the_mean_over_labelled_rows_divides_by_their_weight():
+def test_the_mean_over_labelled_rows_divides_by_their_number():
     values = torch.tensor([1.0, 2.0, 6.0])
     assert labeled_mean(values, None).item() == 3
     assert labeled_mean(values, torch.tensor([1.0, 0.0, 1.0])).item() == 3.5
-    assert labeled_mean(values, torch.tensor([30.0, 10.0, 0.0])).item() == 1.25
+    # Weights would cancel in a batch of one row, if they were divided by.
+    assert labeled_mean(values, torch.tensor([3.0, 0.5, 0.0])).item() == 2
     assert labeled_mean(values, torch.zeros(3)).item() == 0
 
 
