@@ -41,7 +41,7 @@ class WassersteinAutoencoder(BaseAutoencoder):
 
     Parameters
     ----------
-    discrepancy_weight : float, default=10.0
+    discrepancy_weight : float, default=1.0
         Weight of the discrepancy between the codes and the prior.
     %(shared_parameters)s
 
@@ -50,7 +50,7 @@ class WassersteinAutoencoder(BaseAutoencoder):
     %(shared_attributes)s
     """
 
-    discrepancy_weight: Annotated[float, Number(0)] = 10.0
+    discrepancy_weight: Annotated[float, Number(0)] = 1.0
 
     def _module(self, problem: Problem) -> Autoencoder:
         return self._autoencoder(problem, PointCode, UnitGaussian())

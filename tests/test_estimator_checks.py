@@ -14,7 +14,7 @@ def test_it_is_a_scikit_learn_estimator(estimator, check):
     check(estimator)
 
 
-@parametrize_with_checks([WassersteinAutoencoder(max_iter=30)])
+@parametrize_with_checks([WassersteinAutoencoder(2, discrepancy_weight=0.1, max_iter=30)])
 def test_a_family_from_outside_the_package_is_one_as_well(estimator, check):
     check(estimator)
 
