@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import torch
@@ -81,10 +81,11 @@ def _has_head(estimator: "BaseAutoencoder") -> bool:
 
 
 def _has_classes(estimator: "BaseAutoencoder") -> bool:
-    fitted_to_values = hasattr(estimator, "net_") and estimator._target.classes is None and _has_head(estimator)
-    if fitted_to_values or (not hasattr(estimator, "net_") and estimator.task == "regression"):
-        raise AttributeError(f"this {type(estimator).__name__} has task='regression': there are no classes")
-    return _has_head(estimator)
+    fitted = hasattr(estimator, "net_")
+    without_classes = estimator._target.classes is None if fitted else estimator.task == "regression"
+    if _has_head(estimator) and without_classes:
+        raise AttributeError(f"this {type(estimator).__name__} predicts values: there are no classes")
+    return True
 
 
 @contextmanager
@@ -133,8 +134,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     random_state: Annotated[Any, OneOf(None), Whole(0, 2**32 - 1), Instance(np.random.RandomState)] = None
 
     net_: AutoencoderNet = field(init=False)
-
-    _doc_link_module: ClassVar[str] = "sklearn_ae"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Write the shared parameters and attributes into the docstring of a family."""
