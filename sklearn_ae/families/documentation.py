@@ -67,7 +67,7 @@ random_state : int, RandomState or None, default=None
 SHARED_ATTRIBUTES = """\
 n_features_in_ : int
     Columns seen in ``fit``.
-feature_names_in_ : ndarray of shape (n_features_in_,)
+feature_names_in_ : ndarray of shape (n_features,)
     Their names, where all are strings.
 classes_ : ndarray of shape (n_classes,)
     Labels, after a fit with y under ``task="classification"``.
