@@ -84,7 +84,7 @@ def _has_classes(estimator: "BaseAutoencoder") -> bool:
     fitted = hasattr(estimator, "net_")
     without_classes = estimator._target.classes is None if fitted else estimator.task == "regression"
     if _has_head(estimator) and without_classes:
-        raise AttributeError(f"this {type(estimator).__name__} predicts values: there are no classes")
+        raise AttributeError(f"this {type(estimator).__name__} predicts values, task='regression': there are no classes")
     return True
 
 
