@@ -11,8 +11,8 @@ decoder, and with it the code that the head reads.
 # rows only. Two other methods stand beside it: logistic regression on the labelled rows, and label spreading, which
 # passes labels on between neighbours.
 #
-# Labels are few, so the target weighs less than its default, the number of columns: the rows without a label should have
-# their say in the code.
+# Labels are few, so the target weighs less than its default, the number of columns: the rows without a label should
+# have their say in the code.
 
 import matplotlib.pyplot as plt
 import numpy as np

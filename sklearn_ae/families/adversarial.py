@@ -15,7 +15,7 @@ from sklearn_ae.families.parameters import Number, OneOf
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import PointCode
-from sklearn_ae.modules.mlp import mlp
+from sklearn_ae.modules.mlp import ACTIVATIONS, mlp
 from sklearn_ae.objectives import losses
 from sklearn_ae.objectives.columns import UnitGaussian
 from sklearn_ae.objectives.terms import Batch, reconstruction, weighted_mean
@@ -152,6 +152,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
     ['reconstruction', 'fooling', 'value', 'gradient_penalty', 'train_loss', 'seconds']
     """
 
+    activation: Annotated[str, OneOf(*ACTIVATIONS)] = "relu"
     learning_rate: Annotated[float, Number(0, closed_low=False)] = 2e-3
     discriminator: Annotated[str, OneOf(*DISCRIMINATORS)] = "data"
     adversarial_weight: Annotated[float, Number(0)] = 1.0

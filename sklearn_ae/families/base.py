@@ -84,7 +84,8 @@ def _has_classes(estimator: "BaseAutoencoder") -> bool:
     fitted = hasattr(estimator, "net_")
     without_classes = estimator._target.classes is None if fitted else estimator.task == "regression"
     if _has_head(estimator) and without_classes:
-        raise AttributeError(f"this {type(estimator).__name__} predicts values, task='regression': there are no classes")
+        name = type(estimator).__name__
+        raise AttributeError(f"this {name} predicts values, task='regression': there are no classes")
     return True
 
 
@@ -138,7 +139,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Write the shared parameters and attributes into the docstring of a family."""
         super().__init_subclass__(**kwargs)
-        cls.__doc__ = documented(cls.__doc__ or "", learning_rate=cls.learning_rate)
+        cls.__doc__ = documented(cls.__doc__ or "", cls.activation, cls.learning_rate)
 
     # What a family says
 

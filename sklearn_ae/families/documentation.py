@@ -7,9 +7,9 @@ n_components : int, default=8
     Dimensions of the code.
 hidden_layer_sizes : tuple of int, default=(128, 64)
     Widths of the encoder's hidden layers; the decoder mirrors them. ``()`` gives a linear autoencoder.
-activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="silu"
+activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="{activation}"
     Activation of the hidden layers. The code and the outputs are linear. The smooth ``"silu"`` gives better codes
-    than ``"relu"``; the bounded ``"tanh"`` scores anomalies better.
+    than ``"relu"``, which plays the adversarial game better; the bounded ``"tanh"`` scores anomalies better.
 dropout : float, default=0.0
     Share of hidden units that are dropped while training, in [0, 1).
 likelihood : {"auto", "gaussian", "bernoulli"}, default="auto"
@@ -88,9 +88,10 @@ device_ : torch.device
 """
 
 
-def documented(docstring: str, learning_rate: float) -> str:
-    """Return a docstring with the shared parameters and attributes in their places."""
-    parameters = indent(SHARED_PARAMETERS.replace("{learning_rate}", f"{learning_rate:g}"), "    ")
+def documented(docstring: str, activation: str, learning_rate: float) -> str:
+    """Return a docstring with the shared parameters and attributes, and a family's own defaults, in their places."""
+    parameters = SHARED_PARAMETERS.replace("{activation}", activation).replace("{learning_rate}", f"{learning_rate:g}")
+    parameters = indent(parameters, "    ")
     return docstring.replace("    %(shared_parameters)s\n", parameters).replace(
         "    %(shared_attributes)s\n", indent(SHARED_ATTRIBUTES, "    ")
     )
