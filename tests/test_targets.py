@@ -383,3 +383,17 @@ def test_a_balanced_fit_weighs_the_classes_alike():
         estimator.set_params(scale=False).fit(rows, y).predict_proba(rows)[:, 1].mean() for estimator in (plain, even)
     ]
     assert shares == pytest.approx([1 / 12, 1 / 2], abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_many_whole_numbers_are_classes_with_a_warning(dtype):
+    y = np.arange(300).astype(dtype) // 3
+    with pytest.warns(UserWarning, match="100 different numbers, taken as classes; set task='regression'"):
+        assert TARGETS["classification"].learn(y, None, None, None).n_outputs == 100
+
+
+@pytest.mark.parametrize(
+    "y", [np.arange(300) % 40, np.array([f"class {i // 3}" for i in range(300)])], ids=["few", "names"]
+)
+def test_few_numbers_and_many_names_are_classes_without_a_word(y):
+    TARGETS["classification"].learn(y, None, None, None)

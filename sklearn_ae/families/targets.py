@@ -17,6 +17,8 @@ from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
 
+MANY_CLASSES = 50  # numbers in y beyond which one may have meant values
+
 
 class Target(ABC):
     """What y means to the module and to the user."""
@@ -246,6 +248,11 @@ def _check_labels(labels: NDArray, unlabeled: Any) -> None:
     distinct = np.unique(labels)
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
         warnings.warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label", stacklevel=2)
+    if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
+        warnings.warn(
+            f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values",
+            stacklevel=2,
+        )
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:
