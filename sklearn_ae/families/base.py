@@ -555,7 +555,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Columns as in ``classes_``.
         """
-        return self._apply(lambda module, batch: module.predict(batch.x).log_softmax(1), X)
+        log_probabilities = self._apply(lambda module, batch: module.predict(batch.x).log_softmax(1), X)
+        # A probability that rounds to 1 has the logarithm 0, so that the two methods agree in single precision as well.
+        log_probabilities[np.exp(log_probabilities) == 1] = 0
+        return log_probabilities
 
     def score(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return how good the fit is on some rows; higher is better.
