@@ -1,7 +1,7 @@
 """All of scikit-learn's own checks, none expected to fail."""
 
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
 from tests.families import FAMILIES
 from tests.own_family import WassersteinAutoencoder
@@ -17,6 +17,11 @@ def test_it_is_a_scikit_learn_estimator(estimator, check):
 @parametrize_with_checks([WassersteinAutoencoder(2, discrepancy_weight=0.1, max_iter=30)])
 def test_a_family_from_outside_the_package_is_one_as_well(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize("Family", FAMILIES)
+def test_log_probabilities_are_those_of_the_probabilities_in_single_precision(Family):
+    check_classifiers_train(Family.__name__, Family(), X_dtype="float32")
 
 
 @pytest.mark.slow
