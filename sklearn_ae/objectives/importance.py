@@ -10,7 +10,7 @@ from torch.quasirandom import SobolEngine
 
 DRAWS = 256  # of a round, at least; and 32 times the dimensions of the code, as a power of two
 ADAPTATIONS = 4  # rounds after which a row keeps its proposal and adds up what it has, ...
-ROUNDS = 20  # ... until this many rounds, ...
+MOST_DRAWS = 5120  # ... until it has had about this many, and in four rounds more at least, ...
 TOLERANCE = 0.025  # ... unless the standard error of its logarithm is below this before
 FREEDOM = 6  # degrees of freedom of the proposals: tails that are heavier than a posterior's
 
@@ -42,7 +42,7 @@ def log_evidence(log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, si
     value = torch.empty_like(mean[:, 0])
     sums, squares = torch.full((2, n), -torch.inf, dtype=mean.dtype, device=mean.device)
     active = torch.arange(n, device=mean.device)
-    for round_ in range(ROUNDS):
+    for round_ in range(max(ADAPTATIONS + 4, MOST_DRAWS // n_draws)):
         draws = _student(k, n_draws, seed=round_).to(mean)  # (L, k)
         codes = location[active].unsqueeze(1) + torch.einsum("nij,lj->nli", scale[active], draws)
         log_weights = log_joint(codes, active).double() - _log_density(draws, scale[active])
