@@ -152,9 +152,9 @@ class VariationalAutoencoder(BaseAutoencoder):
     Notes
     -----
     ``transform`` returns the mean of ``q(z | x)``. ``score_samples`` is an importance-weighted bound of ``log p(x)``
-    whose proposal adapts to each row [4]_, with as many draws as bring its standard error below 0.025 nat (5,120 at most
-    for up to 8 dimensions), from fixed seeds. Expect milliseconds a row. ``sample`` draws from ``p(x | z)``, noise
-    included; ``inverse_transform`` returns means.
+    whose proposal adapts to each row [4]_. A row gets as many draws as bring its standard error below 0.025 nat (5,120
+    at most for up to 8 dimensions), from fixed seeds. Expect milliseconds a row. ``sample`` draws from ``p(x | z)``,
+    noise included; ``inverse_transform`` returns means.
 
     A fit of one full batch shares its normal numbers among the rows, in antithetic pairs. So it is a function of the
     weighted rows alone, and a row twice is a row of weight two.
