@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, prod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
@@ -33,10 +34,26 @@ class Rows(Dataset[Batch]):
     def __len__(self) -> int:
         return self.columns.x.shape[0]
 
+    @property
+    def device(self) -> torch.device:
+        """Where an index of rows belongs."""
+        return self.columns.x.device
+
+    def room(self, n: int) -> Batch:
+        """Return memory for ``n`` rows."""
+        return self.columns.map(lambda column: column.new_empty(n, *column.shape[1:]))
+
     def take(self, index: Tensor) -> Batch:
-        """Return the rows of an index that lies on the CPU."""
-        index = index.to(self.columns.x.device)
-        return self.columns.map(lambda column: column.index_select(0, index))
+        """Return the rows of an index."""
+        taken = self.room(len(index))
+        self.copy(index, taken)
+        return taken
+
+    def copy(self, index: Tensor, into: Batch) -> None:
+        """Copy the rows of an index into memory that is there."""
+        for column, target in zip(self.columns, into, strict=True):
+            if column is not None:
+                torch.index_select(column, 0, index, out=target)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return neighbouring rows, without a copy."""
@@ -61,9 +78,23 @@ class SparseRows(Rows):
         self.X = X
         self.encode = encode
 
-    def take(self, index: Tensor) -> Batch:
-        """Return the rows of an index that lies on the CPU."""
-        return self._filled(super().take(index), self.X[index.numpy()])
+    @property
+    def device(self) -> torch.device:
+        """Where an index of rows belongs."""
+        return torch.device("cpu")
+
+    def room(self, n: int) -> Batch:
+        """Return memory for ``n`` rows."""
+        x = self.columns.x.new_empty(n, self.X.shape[1])
+        return super().room(n)._replace(x=x, observed=torch.empty_like(x) if np.isnan(self.X.data).any() else None)
+
+    def copy(self, index: Tensor, into: Batch) -> None:
+        """Copy the rows of an index into memory that is there."""
+        super().copy(index.to(self.columns.x.device), into._replace(x=into.x[:, :0]))
+        x, observed = self.encode(self.X[index.numpy()].toarray())
+        into.x.copy_(x)
+        if into.observed is not None:
+            into.observed.copy_(torch.ones_like(x) if observed is None else observed)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return neighbouring rows."""
@@ -87,6 +118,9 @@ class EqualBatches:
     ``n`` rows make ``ceil(n / batch_size)`` batches of equal size; the first rows of the permutation fill the last
     batch. So there is one shape, no mask and no lone last row. A single batch is not shuffled.
 
+    There is one batch in memory, and it is filled anew for every step: what is recorded of a step finds its input where
+    it was.
+
     Parameters
     ----------
     rows : Rows
@@ -105,25 +139,43 @@ class EqualBatches:
         self.requests = requests
         self.n_batches = ceil(len(rows) / batch_size)
         self.size = ceil(len(rows) / self.n_batches)
+        whole = self.n_batches == 1
+        self.batch = Minibatch(
+            rows.slice(0, self.size) if whole else rows.room(self.size),
+            {phase: [self._room(request) for request in of_phase] for phase, of_phase in requests.items()},
+        )
 
     def __len__(self) -> int:
         return self.n_batches
 
     def __iter__(self) -> Iterator[Minibatch]:
+        order = self._order()
+        for position, draws in enumerate(self._draws()):
+            if order is not None:
+                self.rows.copy(order[position], into=self.batch.rows)
+            for phase, numbers in draws.items():
+                for target, source in zip(self.batch.draws[phase], numbers, strict=True):
+                    target.copy_(source)
+            yield self.batch
+
+    def _order(self) -> Sequence[Tensor] | None:
+        """Return the rows of each batch in this epoch, or None for the single batch that is always there."""
         if self.n_batches == 1:
-            yield Minibatch(self.rows.slice(0, len(self.rows)), next(self._draws(1)))
-            return
+            return None
         permutation = torch.randperm(len(self.rows), generator=self.generator)
         order = torch.cat([permutation, permutation[: self.n_batches * self.size - len(permutation)]])
-        for index, draws in zip(order.split(self.size), self._draws(self.n_batches), strict=True):
-            yield Minibatch(self.rows.take(index), draws)
+        return order.to(self.rows.device).split(self.size)
 
-    def _draws(self, n_batches: int) -> Iterator[Draws]:
+    def _room(self, request: Request) -> Tensor:
+        x = self.rows.columns.x
+        return x.new_empty(self.size, *request.shape) if request.per_row else x.new_empty(request.shape)
+
+    def _draws(self) -> Iterator[Draws]:
         """Draw noise for some batches at once, and hand it out by batch."""
         x = self.rows.columns.x
         most = max(1, NOISE_BLOCK // max(1, noise_numbers(self.requests, self.size)))
-        for start in range(0, n_batches, most):
-            count = min(most, n_batches - start)
+        for start in range(0, self.n_batches, most):
+            count = min(most, self.n_batches - start)
             block = draw_noise(self.requests, count * self.size, count, self.generator, x)
             for i in range(count):
                 yield {

@@ -1,6 +1,7 @@
 """The skorch net that runs the phases of a family."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from math import cos, inf, isfinite, nan, pi
@@ -10,13 +11,15 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.utils import noop
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.training.adam import Adam
 from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
-from sklearn_ae.training.phases import Phase, gradients, requests, training_step
+from sklearn_ae.training.phases import Phase, requests
+from sklearn_ae.training.step import Gradients, Step
 
 CHUNK = 1024  # rows of a chunk when nothing is trained
 DIVERGED = 1e10  # growth of the loss since the first epoch that no fit comes back from
@@ -57,18 +60,6 @@ def check_callbacks(callbacks: Sequence[Any]) -> Sequence[Any]:
         if not isinstance(callback, Callback) and not (isinstance(callback, type) and issubclass(callback, Callback)):
             raise TypeError(f"callbacks must hold callbacks of skorch, however: callbacks={list(callbacks)!r}")
     return callbacks
-
-
-class Adam(torch.optim.Adam):
-    """Adam that is handed its gradients (Kingma & Ba 2015)."""
-
-    def step(self, gradients: Sequence[Tensor]) -> None:  # type: ignore[override]
-        """Move the parameters; ``gradients`` has one tensor for each."""
-        (group,) = self.param_groups
-        for parameter, gradient in zip(group["params"], gradients, strict=True):
-            parameter.grad = gradient
-        super().step()
-        self.zero_grad()
 
 
 class AutoencoderNet(NeuralNet):
@@ -126,9 +117,12 @@ class AutoencoderNet(NeuralNet):
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "AutoencoderNet":
         """Give every phase an optimizer for what it moves."""
-        for phase, name in zip(self.phases, self._optimizer_names(), strict=True):
-            parameters = phase.parameters(self.module_).values()
-            setattr(self, name, Adam(parameters, fused=True, **self.optimizers[phase.name]))
+        moved = [list(phase.parameters(self.module_).values()) for phase in self.phases]
+        movers = Counter(parameter for parameters in moved for parameter in parameters)
+        for phase, name, parameters in zip(self.phases, self._optimizer_names(), moved, strict=True):
+            alone = all(movers[parameter] == 1 for parameter in parameters)
+            setattr(self, name, Adam(parameters, alone=alone, **self.optimizers[phase.name]))
+        self.step_ = self._new_step()
         return self
 
     def get_default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -155,8 +149,12 @@ class AutoencoderNet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=y)
-        with suppress(StopTraining):
-            self.fit_loop(X, y)
+        self.step_ = self._new_step()
+        try:
+            with suppress(StopTraining):
+                self.fit_loop(X, y)
+        finally:
+            self.step_.end()
         self.notify("on_train_end", X=X, y=y)
         self._check_result(X.train)
         return self
@@ -212,7 +210,7 @@ class AutoencoderNet(NeuralNet):
 
     def train_step(self, batch: Minibatch, **fit_params: Any) -> dict[str, Tensor]:
         """Run the phases on a batch; return all terms as they were before."""
-        return training_step(self.phases, lambda phase: self._gradients(phase, batch), self._optimizer_of_phase())
+        return self.step_(batch)
 
     @torch.no_grad()
     def validation_step(self, batch: Minibatch, **fit_params: Any) -> dict[str, Tensor]:
@@ -259,29 +257,24 @@ class AutoencoderNet(NeuralNet):
             for group in optimizer.param_groups:
                 group |= {**self.optimizers[name], "lr": factor * self.optimizers[name]["lr"]}
 
+    def _new_step(self) -> Step:
+        shown = self._shown_to_callbacks if self._listened_to("on_grad_computed") else None
+        return Step(self.module_, self.phases, self._optimizer_of_phase(), self._precision, shown)
+
     def _precision(self) -> AbstractContextManager[Any]:
         device_type = torch.device(self.device).type
         return torch.autocast(device_type, torch.bfloat16) if self.autocast else nullcontext()
 
-    def _gradients(self, phase: Phase, batch: Minibatch) -> tuple[Sequence[Tensor], dict[str, Tensor]]:
-        moved = self._optimizer_of_phase()[phase.name].param_groups[0]["params"]
-        with self._precision():
-            found, evaluation = gradients(self.module_, phase, moved, batch.rows, batch.draws[phase.name])
-        for name, value in evaluation.buffers.items():
-            self.module_.get_buffer(name).copy_(value)
-        if self._listened_to("on_grad_computed"):
-            found = self._shown_to_callbacks(phase, moved, found, batch)
-        return found, evaluation.terms
-
-    def _shown_to_callbacks(
-        self, phase: Phase, moved: Sequence[nn.Parameter], found: Sequence[Tensor], batch: Minibatch
-    ) -> list[Tensor]:
+    def _shown_to_callbacks(self, phase: Phase, found: Gradients, batch: Minibatch) -> Gradients:
         """Let callbacks look at the gradients and change them, as skorch promises."""
-        for parameter, gradient in zip(moved, found, strict=True):
+        moved = phase.parameters(self.module_)
+        for parameter, gradient in zip(moved.values(), found, strict=True):
             parameter.grad = gradient
-        named = list(phase.parameters(self.module_).items())
-        self.notify("on_grad_computed", named_parameters=named, batch=batch, training=True)
-        return [cast(Tensor, parameter.grad) for parameter in moved]
+        self.notify("on_grad_computed", named_parameters=list(moved.items()), batch=batch, training=True)
+        shown = [cast(Tensor, parameter.grad) for parameter in moved.values()]
+        for parameter in moved.values():
+            parameter.grad = None
+        return shown
 
     def _listened_to(self, *events: str) -> bool:
         """Whether a callback wants to hear of one of these events."""

@@ -1,5 +1,6 @@
 """Rows on their way to the device: equal wrapped batches, chunks, and the noise that goes along."""
 
+from copy import deepcopy
 from math import ceil
 
 import numpy as np
@@ -30,6 +31,11 @@ def rows_of(n, dtype=torch.float64):
 
 def batches_of(n, batch_size, seed=0, requests=REQUESTS, dtype=torch.float64):
     return EqualBatches(rows_of(n, dtype), batch_size, torch.Generator().manual_seed(seed), requests)
+
+
+def kept(epoch):
+    """Copies of the batches of an epoch: there is one in memory, filled anew every time."""
+    return [deepcopy(batch) for batch in epoch]
 
 
 def indices(epoch):
@@ -92,7 +98,7 @@ def test_the_columns_of_a_row_stay_together(batch_size):
 def test_the_same_seed_gives_the_same_epochs_and_another_one_others(batch_size):
     first, again, other = batches_of(13, batch_size), batches_of(13, batch_size), batches_of(13, batch_size, seed=1)
     for _ in range(2):
-        a, b, c = list(first), list(again), list(other)
+        a, b, c = kept(first), kept(again), kept(other)
         assert indices(a) == indices(b)
         for phase, asked in numbers(a).items():
             for of_a, of_b, of_c in zip(asked, numbers(b)[phase], numbers(c)[phase], strict=True):
@@ -104,6 +110,17 @@ def test_batches_leave_the_global_generators_alone():
     before = torch.get_rng_state()
     list(batches_of(13, 4))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("batch_size", [4, 50])
+def test_a_batch_is_filled_anew_where_it_is(batch_size):
+    equal = batches_of(50, batch_size)
+    places = {
+        tuple(t.data_ptr() for t in (*batch.rows[:3], *batch.draws["first"], *batch.draws["second"]))
+        for _ in range(2)
+        for batch in equal
+    }
+    assert len(places) == 1
 
 
 # Noise
@@ -127,7 +144,7 @@ def test_every_batch_has_the_noise_that_was_asked_for(n, batch_size, dtype):
 def test_no_number_comes_twice_whatever_the_block(block, batch_size, monkeypatch):
     monkeypatch.setattr(batches, "NOISE_BLOCK", block)
     equal = batches_of(50, batch_size)
-    epochs = [list(equal) for _ in range(3)]
+    epochs = [kept(equal) for _ in range(3)]
     assert all(len(epoch) == ceil(50 / batch_size) for epoch in epochs)
     drawn = torch.cat(
         [draw.flatten() for epoch in epochs for batch in epoch for draws in batch.draws.values() for draw in draws]
@@ -227,13 +244,13 @@ def test_sparse_rows_are_the_dense_ones(dtype):
 
 def test_sparse_rows_with_gaps_are_the_dense_ones():
     dense, sparse = both_kinds_of_rows(gaps=True)
-    index = torch.tensor([4, 2, 0])  # each of these calls meets a gap
-    assert_equal(dense.take(index), sparse.take(index))
+    for index in ([4, 2, 0], [0, 1]):
+        assert_equal(dense.take(torch.tensor(index)), sparse.take(torch.tensor(index)))
     assert_equal(dense.slice(1, 6), sparse.slice(1, 6))
 
 
 def test_sparse_rows_make_the_same_epoch_as_dense_ones():
-    epochs = [list(EqualBatches(rows, 4, torch.Generator().manual_seed(0), REQUESTS)) for rows in both_kinds_of_rows()]
+    epochs = [kept(EqualBatches(rows, 4, torch.Generator().manual_seed(0), REQUESTS)) for rows in both_kinds_of_rows()]
     for a, b in zip(*epochs, strict=True):
         assert_equal(a.rows, b.rows)
         assert torch.equal(a.draws["first"][0], b.draws["first"][0])

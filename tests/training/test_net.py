@@ -15,8 +15,10 @@ from sklearn_ae.modules.noise import Masking
 from sklearn_ae.objectives.columns import UnitGaussian
 from sklearn_ae.objectives.terms import Batch, l2, reconstruction
 from sklearn_ae.training import net as net_module
+from sklearn_ae.training import step as step_module
+from sklearn_ae.training.adam import Adam
 from sklearn_ae.training.batches import Rows
-from sklearn_ae.training.net import Adam, AutoencoderNet, Split
+from sklearn_ae.training.net import AutoencoderNet, Split
 from sklearn_ae.training.phases import Phase
 
 N, D, K = 20, 4, 2
@@ -133,6 +135,24 @@ def test_the_net_trains_what_plain_torch_trains():
         for phase in (AUTOENCODER, DISCRIMINATOR)
     ]
     for _ in range(4):
+        for phase, optimizer in of_phase:
+            plain.zero_grad()
+            phase.evaluate(plain, Batch(X)).loss.backward()
+            optimizer.step()
+    net.partial_fit(Split(ROWS))
+    for found, expected in zip(net.module_.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("plain_steps", [0, 2, 100])
+def test_phases_may_move_the_same_parameters(plain_steps, monkeypatch):
+    """As in Makhzani et al. (2016), where the encoder moves in a phase of its own as well."""
+    monkeypatch.setattr(step_module, "PLAIN_STEPS", plain_steps)
+    phases = (AUTOENCODER, Phase("encoder", ("encoder", "code"), {"size": l2}))
+    rates = {"autoencoder": {"lr": 0.01}, "encoder": {"lr": 0.02}}
+    net, plain = net_of(batch_size=N, phases=phases, optimizers=rates, max_epochs=6), net_of().module_
+    of_phase = [(phase, torch.optim.Adam(phase.parameters(plain).values(), **rates[phase.name])) for phase in phases]
+    for _ in range(6):
         for phase, optimizer in of_phase:
             plain.zero_grad()
             phase.evaluate(plain, Batch(X)).loss.backward()

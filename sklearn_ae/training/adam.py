@@ -1,0 +1,142 @@
+"""Adam, in one operation for all parameters."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+
+class Memory(NamedTuple):
+    """What a step reads and writes. It stays where it is, so that a recorded step finds it again."""
+
+    parameters: list[Tensor]
+    gradients: list[Tensor]
+    means: list[Tensor]
+    squares: list[Tensor]
+    n_steps: Tensor  # () so far
+    rate: Tensor  # ()
+    places: list[Tensor]  # where the gradient of each parameter belongs
+    settings: dict[str, float]
+
+
+class Adam(torch.optim.Adam):
+    """Adam that is handed its gradients (Kingma & Ba 2015, algorithm 1).
+
+    While it is at work, its parameters lie side by side in memory, and so do their gradients and moments: one operation
+    moves them all. :meth:`separate` gives each its own memory again. The state is that of :class:`torch.optim.Adam`.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        What is moved.
+    alone : bool, default=True
+        Whether no other optimizer moves one of the parameters. Else they stay where they are.
+    **settings
+        Arguments of :class:`torch.optim.Adam`.
+    """
+
+    _alone = True
+    _memory: Memory | None = None
+    _rate: float | None = None  # as it is written in the memory
+
+    def __init__(self, parameters: Iterable[nn.Parameter], *, alone: bool = True, **settings: Any) -> None:
+        super().__init__(parameters, fused=True, **settings)
+        self._alone = alone
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What is moved."""
+        (group,) = self.param_groups
+        return cast(list[nn.Parameter], group["params"])
+
+    def step(self, gradients: Sequence[Tensor]) -> None:  # type: ignore[override]
+        """Move the parameters; ``gradients`` has one tensor for each."""
+        memory = self.prepared()
+        for place, gradient in zip(memory.places, gradients, strict=True):
+            place.copy_(gradient)
+        memory.n_steps.add_(1)
+        torch._fused_adam_(
+            memory.parameters,
+            memory.gradients,
+            memory.means,
+            memory.squares,
+            [],
+            [memory.n_steps] * len(memory.parameters),
+            lr=memory.rate,
+            beta1=memory.settings["beta1"],
+            beta2=memory.settings["beta2"],
+            weight_decay=memory.settings["weight_decay"],
+            eps=memory.settings["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def prepared(self) -> Memory:
+        """Return the memory of a step, with the learning rate written into it; another one if something has moved."""
+        (group,) = self.param_groups
+        settings = _settings(group)
+        if self._memory is None or self._memory.settings != settings or not self._is_in_place():
+            self._memory, self._rate = self._arranged(settings), None
+        if group["lr"] != self._rate:
+            self._rate = float(group["lr"])
+            self._memory.rate.fill_(self._rate)
+        return self._memory
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state."""
+        super().load_state_dict(state_dict)
+        self._memory = None
+
+    @torch.no_grad()
+    def separate(self) -> None:
+        """Give every parameter and its state memory of their own."""
+        self._memory = None
+        for parameter in self.parameters:
+            parameter.data = parameter.data.clone()
+            self.state[parameter] = {name: value.clone() for name, value in self.state[parameter].items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the memory out: a copy arranges its own."""
+        return {**super().__getstate__(), "_alone": self._alone}
+
+    @torch.no_grad()
+    def _arranged(self, settings: dict[str, float]) -> Memory:
+        arrange = _side_by_side if self._alone else _as_they_are
+        parameters = self.parameters
+        values, value_of = arrange([parameter.data for parameter in parameters])
+        gradients, places = arrange([torch.zeros_like(parameter) for parameter in parameters])
+        means, mean_of = arrange([self._state("exp_avg", parameter) for parameter in parameters])
+        squares, square_of = arrange([self._state("exp_avg_sq", parameter) for parameter in parameters])
+        device = values[0].device
+        n_steps = self.state[parameters[0]].get("step", torch.zeros((), device=device)).clone()
+        for parameter, value, mean, square in zip(parameters, value_of, mean_of, square_of, strict=True):
+            parameter.data = value
+            self.state[parameter] = {"step": n_steps, "exp_avg": mean, "exp_avg_sq": square}
+        # The kernels want the rate in double precision on the CPU, in single precision elsewhere.
+        rate = torch.zeros((), device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
+        return Memory(values, gradients, means, squares, n_steps, rate, places, settings)
+
+    def _state(self, name: str, parameter: nn.Parameter) -> Tensor:
+        found = self.state[parameter].get(name)
+        return torch.zeros_like(parameter) if found is None else found
+
+    def _is_in_place(self) -> bool:
+        memory = cast(Memory, self._memory)
+        return self.parameters[0].data_ptr() == memory.parameters[0].data_ptr()
+
+
+def _settings(group: dict[str, Any]) -> dict[str, float]:
+    beta1, beta2 = group["betas"]
+    return {"beta1": beta1, "beta2": beta2, "weight_decay": group["weight_decay"], "eps": group["eps"]}
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the values in one tensor, and as tensors of the old shapes within it."""
+    joined = torch.cat([tensor.flatten() for tensor in tensors])
+    parts = joined.split([tensor.numel() for tensor in tensors])
+    return [joined], [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def _as_they_are(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    return list(tensors), list(tensors)

@@ -1,0 +1,194 @@
+"""The step that is replayed against the step as it is written."""
+
+import pickle
+import warnings
+from contextlib import contextmanager
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from sklearn_ae import RegularizedAutoencoder
+from sklearn_ae.training import step as step_module
+from tests.families import SMALL, VARIANTS
+
+N_STEPS = 50
+random = np.random.default_rng(0)
+X = random.uniform(size=(40, 4))
+WITH_GAPS = np.where(random.uniform(size=X.shape) < 0.1, np.nan, X)
+CLASSES = np.arange(40) % 3
+CASES = {
+    "plain rows": {"X": X},
+    "classes": {"X": X, "y": CLASSES},
+    "gaps and weights": {"X": WITH_GAPS, "y": CLASSES, "sample_weight": random.uniform(0.5, 2, size=40)},
+}
+variants = pytest.mark.parametrize("variant", VARIANTS)
+cases = pytest.mark.parametrize("case", CASES)
+
+
+@contextmanager
+def plain_steps(n):
+    """Record after as many steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step_module, "PLAIN_STEPS", n)
+        yield
+
+
+def fitted(variant, case, plain, **settings):
+    settings = {**SMALL, "batch_size": 8, "max_iter": N_STEPS // 5, **settings}
+    with plain_steps(plain), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return VARIANTS[variant](**settings).fit(**CASES[case])
+
+
+def largest_difference(estimator, reference):
+    """Return the largest difference of weights and optimizers, relative to the size of a tensor."""
+    states = [
+        {**e.module_.state_dict(), **{f"{i}": t for i, t in enumerate(optimizer_tensors(e.net_))}}
+        for e in (estimator, reference)
+    ]
+    assert states[0].keys() == states[1].keys()
+    return max(((a - b).norm() / (1e-6 + b.norm())).item() for a, b in zip(*(s.values() for s in states), strict=True))
+
+
+def optimizer_tensors(net):
+    for optimizer in net._optimizer_of_phase().values():
+        for state in optimizer.state_dict()["state"].values():
+            yield from state.values()
+
+
+@cases
+@variants
+def test_a_replayed_step_is_the_step_as_it_is_written(variant, case):
+    reference = fitted(variant, case, plain=10**9, precision="float64")
+    estimator = fitted(variant, case, plain=1, precision="float64")
+    assert largest_difference(estimator, reference) < 1e-9
+    for name in reference.history_.columns.drop("seconds"):
+        np.testing.assert_allclose(estimator.history_[name], reference.history_[name], rtol=1e-9)
+
+
+@variants
+def test_the_losses_agree_in_single_precision(variant):
+    reference = fitted(variant, "classes", plain=10**9, precision="float32")
+    estimator = fitted(variant, "classes", plain=1, precision="float32")
+    np.testing.assert_allclose(estimator.history_["train_loss"], reference.history_["train_loss"], rtol=1e-5)
+
+
+# What a step is bound to
+
+
+class Meddler(Callback):
+    """Changes what a recorded step is bound to, at the end of an epoch."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            self.change(net)
+
+
+def decay_weights(net):
+    net.optimizer_.param_groups[0]["weight_decay"] = 0.5
+
+
+def halve_the_rate(net):
+    net.optimizer_.param_groups[0]["lr"] *= 0.5
+
+
+def take_over_an_older_state(net):
+    state = deepcopy(net.optimizer_.state_dict())
+    for of_parameter in state["state"].values():
+        of_parameter["exp_avg"].zero_()
+    net.optimizer_.load_state_dict(state)
+
+
+def move_the_module_elsewhere(net):
+    for parameter in net.module_.parameters():
+        parameter.data = parameter.data.clone()
+
+
+def round_trip_through_pickle(net):
+    copy = pickle.loads(pickle.dumps(net))
+    assert all(map(torch.equal, copy.module_.parameters(), net.module_.parameters()))
+
+
+def weights_of_zero(net):
+    net.module_.load_state_dict({name: 0 * value for name, value in net.module_.state_dict().items()})
+
+
+CHANGES = [
+    decay_weights,
+    halve_the_rate,
+    take_over_an_older_state,
+    move_the_module_elsewhere,
+    round_trip_through_pickle,
+    weights_of_zero,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("variant", ["regularized", "adversarial"])
+def test_a_change_of_what_a_step_is_bound_to_is_noticed(variant, change):
+    settings = {
+        "callbacks": [Meddler(change)],
+        "learning_rate_schedule": "constant",
+        "precision": "float64",
+    }
+    reference = fitted(variant, "plain rows", plain=10**9, **settings)
+    estimator = fitted(variant, "plain rows", plain=1, **settings)
+    assert largest_difference(estimator, reference) < 1e-9
+
+
+def test_most_steps_of_a_long_fit_are_replayed_and_a_short_one_records_nothing(monkeypatch):
+    recordings, replays = [], []
+    record = step_module.tape.record
+
+    def counted(computation):
+        recordings.append(1)
+        result, replay = record(computation)
+        return result, lambda: (replays.append(1), replay())
+
+    monkeypatch.setitem(step_module.RECORDERS, "cpu", counted)
+    fitted("regularized", "plain rows", plain=24, max_iter=5)  # 25 steps
+    assert len(recordings) == 1
+    fitted("regularized", "plain rows", plain=24, max_iter=4)
+    assert len(recordings) == 1
+    fitted("adversarial", "plain rows", plain=24, max_iter=20)
+    assert len(recordings) == 2
+    assert len(replays) == 75
+
+
+def test_a_term_that_can_not_be_replayed_warns_once_and_trains_all_the_same():
+    def nondeterministic(module, batch, trace):
+        return trace["code"].square().sum(-1) * (1 + 0 * torch.rand(()))
+
+    settings = {**SMALL, "max_iter": 40, "alpha": 0.1, "batch_size": 8}
+    with pytest.warns(RuntimeWarning, match="draws from torch's global generator") as caught:
+        estimator = RegularizedAutoencoder(penalty=nondeterministic, **settings).fit(X)
+    assert len(caught) == 1
+    reference = RegularizedAutoencoder(penalty="l2", **settings).fit(X)
+    np.testing.assert_allclose(estimator.loss_curve_, reference.loss_curve_, rtol=1e-4)
+
+
+def test_after_a_fit_nothing_shares_memory_and_nothing_recorded_is_left():
+    estimator = fitted("adversarial", "classes", plain=1)
+    tensors = [*estimator.module_.parameters(), *optimizer_tensors(estimator.net_)]
+    assert len({t.untyped_storage().data_ptr() for t in tensors}) == len(tensors)
+    assert all(t.untyped_storage().nbytes() == t.nbytes for t in tensors)
+    assert estimator.net_.step_._replay is None
+    assert estimator.net_.step_._memory == ()
+
+
+def test_a_fit_that_goes_on_is_the_fit_that_was_not_interrupted():
+    whole = fitted("regularized", "plain rows", plain=3, precision="float64", batch_size=40, max_iter=20)
+    parts = fitted("regularized", "plain rows", plain=3, precision="float64", batch_size=40, max_iter=10)
+    assert largest_difference(parts, whole) > 1e-3
+    settings = {"learning_rate_schedule": "constant", "precision": "float64", "batch_size": 40}
+    whole = fitted("regularized", "plain rows", plain=3, max_iter=20, **settings)
+    parts = fitted("regularized", "plain rows", plain=3, max_iter=10, warm_start=True, **settings)
+    with plain_steps(3):
+        parts.fit(X)
+    assert largest_difference(parts, whole) < 1e-9
