@@ -14,7 +14,7 @@ class Memory(NamedTuple):
     gradients: list[Tensor]
     means: list[Tensor]
     squares: list[Tensor]
-    n_steps: Tensor  # () so far
+    n_steps: Tensor  # (p,) so far, the same number for each of p parameters
     rate: Tensor  # ()
     places: list[Tensor]  # where the gradient of each parameter belongs
     settings: dict[str, float]
@@ -62,7 +62,7 @@ class Adam(torch.optim.Adam):
             memory.means,
             memory.squares,
             [],
-            [memory.n_steps] * len(memory.parameters),
+            list(memory.n_steps[: len(memory.parameters)]),
             lr=memory.rate,
             beta1=memory.settings["beta1"],
             beta2=memory.settings["beta2"],
@@ -109,10 +109,12 @@ class Adam(torch.optim.Adam):
         means, mean_of = arrange([self._state("exp_avg", parameter) for parameter in parameters])
         squares, square_of = arrange([self._state("exp_avg_sq", parameter) for parameter in parameters])
         device = values[0].device
-        n_steps = self.state[parameters[0]].get("step", torch.zeros((), device=device)).clone()
-        for parameter, value, mean, square in zip(parameters, value_of, mean_of, square_of, strict=True):
+        first = self.state[parameters[0]].get("step", torch.zeros((), device=device))
+        n_steps = first.repeat(len(parameters))
+        states = zip(n_steps, mean_of, square_of, strict=True)
+        for parameter, value, (step, mean, square) in zip(parameters, value_of, states, strict=True):
             parameter.data = value
-            self.state[parameter] = {"step": n_steps, "exp_avg": mean, "exp_avg_sq": square}
+            self.state[parameter] = {"step": step, "exp_avg": mean, "exp_avg_sq": square}
         # The kernels want the rate in double precision on the CPU, in single precision elsewhere.
         rate = torch.zeros((), device=device, dtype=torch.float64 if device.type == "cpu" else torch.float32)
         return Memory(values, gradients, means, squares, n_steps, rate, places, settings)

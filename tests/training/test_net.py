@@ -162,19 +162,6 @@ def test_phases_may_move_the_same_parameters(plain_steps, monkeypatch):
         assert torch.allclose(found, expected, rtol=1e-10)
 
 
-def test_adam_is_handed_its_gradients_and_keeps_none():
-    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    Adam([parameter], lr=0.1).step([torch.tensor([3.0, -0.5])])
-    assert parameter.tolist() == pytest.approx([0.9, -1.9])  # the first step of Adam goes by the sign
-    assert parameter.grad is None
-
-
-def test_adam_wants_one_gradient_for_each_parameter():
-    parameters = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
-    with pytest.raises(ValueError, match="zip"):
-        Adam(parameters, lr=0.1).step([torch.ones(1)])
-
-
 def test_the_cosine_schedule_begins_at_the_learning_rate_and_goes_to_zero():
     recorder = Recorder()
     fitted(schedule="cosine", max_epochs=40, callbacks=[recorder])
