@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tag, Tensor, UntypedStorage
@@ -278,13 +278,14 @@ def _span(tensor: Tensor) -> int:
 def _bound(call: _Call) -> Replay:
     """Return the call as a function without arguments that writes the results where they are."""
     name = call.op.overloadpacket.__name__
+    args = _without_numbers(call)
     if call.written:
         function = getattr(torch, name, getattr(Tensor, name, call.op))
-        return partial(function, *call.args, **call.kwargs)
-    if call.op in REWRITTEN and (replay := REWRITTEN[call.op](call)):
+        return partial(function, *args, **call.kwargs)
+    if call.op in FASTER and (replay := FASTER[call.op](call)):
         return replay
     if _takes_out(call):  # torch's own functions cost less Python than its operators
-        return partial(getattr(torch, name), *call.args, **call.kwargs, out=call.results[0])
+        return partial(getattr(torch, name), *args, **call.kwargs, out=call.results[0])
     into, names = _out_variant(call.op)
     if into and len(names) == len(call.results):
         return partial(into, *call.args, **call.kwargs, **dict(zip(names, call.results, strict=True)))
@@ -326,12 +327,49 @@ def _copied(call: _Call) -> None:
         target.copy_(source)
 
 
-def _column_sums(call: _Call) -> Replay | None:
-    """Return sums over rows as a product with ones, which is faster."""
-    x, over = cast(Tensor, call.args[0]), call.args[1]
-    if x.ndim != 2 or list(over) != [0] or x.dtype not in (torch.float32, torch.float64) or call.kwargs:
+# Faster ways to the same result
+
+
+def _without_numbers(call: _Call) -> tuple[Any, ...]:
+    """Return the arguments with numbers made tensors, which torch would else do at every call."""
+    x, *others = call.args or (None,)
+    if call.op.overloadpacket not in TAKES_TENSORS or not _is_exact(x):
+        return call.args
+    return (x, *(torch.tensor(n, dtype=x.dtype) if isinstance(n, int | float) else n for n in others))
+
+
+TAKES_TENSORS = {aten.add, aten.add_, aten.sub, aten.mul, aten.div, aten.ge, aten.gt, aten.le, aten.lt}
+
+
+def _is_exact(x: Any) -> bool:
+    """Whether a number loses nothing by becoming a tensor like this one."""
+    return isinstance(x, Tensor) and x.dtype in (torch.float32, torch.float64)
+
+
+def _sums(call: _Call) -> Replay | None:
+    """Sum rows or columns as a product with ones."""
+    x, over, *_ = call.args
+    if x.ndim != 2 or len(over) != 1 or not _is_exact(x) or call.kwargs:
         return None
-    return partial(torch.mv, x.t(), x.new_ones(len(x)), out=call.results[0].view(-1))
+    x = x.t() if over[0] % 2 == 0 else x
+    return partial(torch.mv, x, x.new_ones(x.shape[1]), out=call.results[0].view(-1))
 
 
-REWRITTEN: dict[OpOverload, Callable[[_Call], Replay | None]] = {aten.sum.dim_IntList: _column_sums}
+def _mean(call: _Call) -> Replay | None:
+    """Take a mean as a product with equal shares."""
+    (x,) = call.args
+    if x.ndim != 1 or not _is_exact(x) or call.kwargs:
+        return None
+    return partial(torch.dot, x, torch.full_like(x, 1 / max(len(x), 1)), out=call.results[0])
+
+
+def _relu(call: _Call) -> Replay | None:
+    (x,) = call.args
+    return partial(torch.maximum, x, x.new_zeros(()), out=call.results[0])
+
+
+FASTER: dict[OpOverload, Callable[[_Call], Replay | None]] = {
+    aten.sum.dim_IntList: _sums,
+    aten.mean.default: _mean,
+    aten.relu.default: _relu,
+}
