@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ae import tables
-from sklearn_ae.tables import NumericTable, check_unit_interval
+from sklearn_ae.tables import Dense, Frame, NumericTable, Selected, check_unit_interval
 
 N, D = 40, 5
 RNG = np.random.default_rng(0)
@@ -186,8 +186,8 @@ def test_a_missing_cell_is_zero_and_masked(dtype):
     table = NumericTable.fit(GAPS, None, True)
     x, observed = encoded(table, GAPS, dtype)
     missing = torch.from_numpy(np.isnan(GAPS))
-    assert observed.dtype == x.dtype == dtype
-    assert torch.equal(observed, (~missing).to(dtype))
+    assert x.dtype == dtype
+    assert torch.equal(observed, ~missing)
     assert not x[missing].any()
     assert np.allclose(table.decode(x)[~np.isnan(GAPS)], GAPS[~np.isnan(GAPS)])
 
@@ -244,3 +244,85 @@ def test_values_outside_the_unit_interval_raise(kind, rows, interval):
 @pytest.mark.parametrize("rows", [[[np.nan, 0.5]], [[np.nan, np.nan]]])
 def test_missing_cells_may_be_anything(rows):
     check_unit_interval(np.array(rows))
+
+
+# Sources
+
+
+FRAME_COLUMNS = {
+    "numbers": {"a": [1.0, 2.0, 3.0], "b": [4, 5, 6], "c": [True, False, True]},
+    "gaps": {"a": [1.0, None, 3.0], "b": [None, 5.0, 6.0]},
+}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("columns", FRAME_COLUMNS.values(), ids=FRAME_COLUMNS)
+def test_a_frame_gives_its_rows_as_numbers(columns, library):
+    frame = Frame(pytest.importorskip(library).DataFrame(columns))
+    whole = np.array([[np.nan if cell is None else float(cell) for cell in column] for column in columns.values()]).T
+    assert frame.shape == whole.shape
+    assert frame.dtype == np.float64
+    for rows in (slice(0, 2), slice(1, 9), np.array([2, 0, 0])):
+        np.testing.assert_array_equal(frame[rows], whole[rows])
+
+
+def test_a_frame_of_single_precision_stays_so():
+    pd = pytest.importorskip("pandas")
+    frame = Frame(pd.DataFrame(X.astype(np.float32)))
+    assert frame.dtype == frame[:3].dtype == np.float32
+
+
+@pytest.mark.parametrize("bad", [np.inf, "word"])
+@pytest.mark.parametrize("row", [0, 25])
+def test_a_cell_of_a_frame_that_is_no_number_is_found_in_every_block(bad, row, monkeypatch):
+    pd = pytest.importorskip("pandas")
+    monkeypatch.setattr(tables, "BLOCK", 3 * D)
+    frame = pd.DataFrame(X).astype(object)
+    frame.iloc[row, 2] = bad
+    with pytest.raises(ValueError, match="infinity|could not convert string to float"):
+        Frame(frame)
+
+
+def test_selected_rows_are_looked_up_in_their_source():
+    rows = Selected(Selected(X, np.array([5, 7, 1, 1])), np.array([3, 0]))
+    assert rows.shape == (2, D)
+    assert rows.dtype == X.dtype
+    np.testing.assert_array_equal(rows[:], X[[1, 5]])
+    np.testing.assert_array_equal(rows[1:], X[[5]])
+
+
+@kinds
+@weights
+def test_a_source_learns_and_encodes_as_an_array_does(kind, weight):
+    pd = pytest.importorskip("pandas")
+    source = Dense(csr_matrix(X)) if kind is csr_matrix else Frame(pd.DataFrame(X))
+    table, expected = NumericTable.fit(source, weight, True), NumericTable.fit(X, weight, True)
+    assert table.location == pytest.approx(expected.location, rel=1e-10)
+    np.testing.assert_allclose(encoded(table, source)[0], encoded(expected, X)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("block", [D, 7 * D, 1 << 17])
+def test_gaps_in_some_blocks_make_one_mask(block, monkeypatch):
+    monkeypatch.setattr(tables, "BLOCK", block)
+    rows = X.copy()
+    rows[20, 1] = np.nan
+    x, observed = encoded(NumericTable.fit(rows, None, True), rows)
+    assert torch.equal(observed, torch.from_numpy(~np.isnan(rows)))
+    assert x[20, 1] == 0
+
+
+def test_an_infinite_cell_is_no_gap():
+    rows = X.copy()
+    rows[3, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        encoded(NumericTable.fit(X, None, True), rows)
+
+
+@pytest.mark.parametrize("location", [0.0, 1.0, 500.0, 1e5, -1e7])
+def test_single_precision_is_encoded_as_well_as_its_rows_allow(location):
+    rows = (location + RNG.normal(size=(500, 1))).astype(np.float32)
+    table = NumericTable.fit(rows, None, True)
+    x, _ = encoded(table, rows, torch.float32)
+    exact = (rows.astype(np.float64) - table.location) / table.spread
+    assert np.abs(x.numpy() - exact).max() <= 5e-7 * (1 + min(abs(location), tables.FAR))
+    assert abs(x.mean().item()) <= 1e-4

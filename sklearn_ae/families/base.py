@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import RegressorTags, Tags, check_random_state
@@ -36,8 +36,8 @@ from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
 from sklearn_ae.objectives.columns import Bernoulli
 from sklearn_ae.objectives.terms import Batch, Term
-from sklearn_ae.tables import NumericTable, check_unit_interval
-from sklearn_ae.training.batches import Rows, SparseRows
+from sklearn_ae.tables import Dense, Frame, NumericTable, check_unit_interval, is_frame
+from sklearn_ae.training.batches import EncodedRows, Rows
 from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 
@@ -395,12 +395,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     # What is checked before anything is changed
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> Any:
-        X = validate_data(
-            self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
-        )
+        """Return the rows as a source, or as a sparse matrix."""
+        if is_frame(X):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            rows = Frame(X)
+        else:
+            rows = validate_data(
+                self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+            )
         if self.likelihood == "bernoulli":
-            check_unit_interval(X)
-        return X
+            check_unit_interval(rows)
+        return rows
 
     def _check_samples(
         self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
@@ -458,17 +463,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             _tensor(weight, dtype, device),
             _tensor(counts, dtype, device),
         )
-        encode = partial(self._table.encode, dtype=dtype, device=device)
         if issparse(X):
-            return SparseRows(X, encode, own)
-        x, observed = encode(X)
+            return EncodedRows(Dense(X), self._encode_block(), own, gaps=bool(np.isnan(cast(csr_matrix, X).data).any()))
+        x, observed = self._table.encode(X, dtype, device)
         return Rows(own._replace(x=x, observed=observed))
+
+    def _encode_block(self) -> Callable[[NDArray], tuple[Tensor, Tensor | None]]:
+        return partial(self._table.encode_block, dtype=next(self.module_.parameters()).dtype)
 
     def _apply(self, function: Callable[[Autoencoder, Batch], Tensor], X: Any) -> NDArray:
         """Return ``function(module, batch)`` for the rows of X, in their dtype."""
         check_is_fitted(self)
         X = self._check_rows(X, reset=False)
-        return self.net_.apply(function, self._rows(Samples(X))).numpy().astype(X.dtype, copy=False)
+        no_columns = next(self.module_.parameters()).new_empty(X.shape[0], 0, requires_grad=False)
+        rows = EncodedRows(Dense(X) if issparse(X) else X, self._encode_block(), Batch(no_columns))
+        return self.net_.apply(function, rows, X.dtype)
 
     # What a fitted estimator does
 
@@ -505,8 +514,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         if codes.shape[1] != self.n_components:
             raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
         rows = Rows(Batch(self._codes(codes)))
-        decoded = self.net_.apply(lambda module, batch: module.decode(batch.x), rows)
-        return self._table.decode(decoded).astype(codes.dtype, copy=False)
+        return self.net_.apply(
+            lambda module, batch: module.decode(batch.x), rows, codes.dtype, finish=self._table.decode
+        )
 
     @available_if(_has_head)
     def predict(self, X: ArrayLike) -> NDArray:
@@ -625,8 +635,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         random = _fresh_random() if random_state is None else check_random_state(random_state)
         codes = Rows(Batch(self._codes(self._sample_codes(n_samples, random))))
         generate = partial(self._generate, random=random)
-        rows = self.net_.apply(lambda module, batch: generate(module, batch.x), codes)
-        return self._table.decode(rows)
+        return self.net_.apply(lambda module, batch: generate(module, batch.x), codes, finish=self._table.decode)
 
     # Parts
 

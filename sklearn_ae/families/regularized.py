@@ -119,7 +119,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
         else:
             index = np.arange(n)
         kept = Rows(rows.take(torch.from_numpy(index)))
-        self._training_codes = self.net_.apply(lambda module, batch: module.encode(batch.x), kept).numpy()
+        self._training_codes = self.net_.apply(lambda module, batch: module.encode(batch.x), kept)
         self._density: GaussianMixture | None = None
 
     def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:

@@ -4,21 +4,25 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array, check_consistent_length
+
+from sklearn_ae.tables import Selected, Source
 
 
 class Samples(NamedTuple):
     """Checked input of a fit."""
 
-    X: NDArray | csr_matrix  # (n, d)
+    X: Source | csr_matrix  # (n, d)
     y: NDArray | None = None  # (n,)
     weight: NDArray[np.float64] | None = None  # (n,)
 
     def take(self, index: NDArray) -> Self:
-        """Return some of the rows."""
-        return type(self)(*(column if column is None else column[index] for column in self))
+        """Return some of the rows, without a copy of a dense table."""
+        X = self.X[index] if issparse(self.X) else Selected(self.X, index)
+        y, weight = (column if column is None else column[index] for column in self[1:])
+        return type(self)(X, y, weight)
 
     def of_positive_weight(self) -> Self:
         """Leave out rows of weight 0, so that they mean nothing at all."""

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -25,7 +23,7 @@ class Rows(Dataset[Batch]):
     Parameters
     ----------
     columns : Batch
-        The whole table.
+        The whole table; ``observed`` is boolean, which takes a quarter of the memory.
     """
 
     def __init__(self, columns: Batch) -> None:
@@ -41,42 +39,62 @@ class Rows(Dataset[Batch]):
 
     def room(self, n: int) -> Batch:
         """Return memory for ``n`` rows."""
-        return self.columns.map(lambda column: column.new_empty(n, *column.shape[1:]))
+        return _masked(self.columns.map(lambda column: column.new_empty(n, *column.shape[1:])))
 
     def take(self, index: Tensor) -> Batch:
         """Return the rows of an index."""
         taken = self.room(len(index))
-        self.copy(index, taken)
+        self.copy(index.to(self.device), taken)
         return taken
 
     def copy(self, index: Tensor, into: Batch) -> None:
         """Copy the rows of an index into memory that is there."""
         for column, target in zip(self.columns, into, strict=True):
-            if column is not None:
+            if column is None or target is None:
+                continue
+            if column.dtype is target.dtype:
                 torch.index_select(column, 0, index, out=target)
+            else:
+                target.copy_(column.index_select(0, index))
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Return neighbouring rows, without a copy."""
-        return self.columns.map(lambda column: column[start:stop])
+        """Return neighbouring rows, without a copy but for the mask."""
+        return _masked(self.columns.map(lambda column: column[start:stop]))
 
 
-class SparseRows(Rows):
-    """Rows of a sparse matrix, made dense and encoded a batch at a time.
+def _masked(columns: Batch) -> Batch:
+    """Return the columns with the mask as numbers, as the objectives read it."""
+    observed = columns.observed
+    return columns._replace(observed=None if observed is None else observed.to(columns.x.dtype))
+
+
+class EncodedRows(Rows):
+    """Rows of a table in the user's units, encoded when they are asked for.
 
     Parameters
     ----------
-    X : csr_matrix of shape (n, d)
-        The rows in the user's units.
+    source : indexable
+        ``source[rows]`` is an array (n, d) for a slice or an index of rows.
     encode : callable
-        Dense rows in the user's units to ``(x, observed)``.
+        Such an array to ``(x, observed)``, on the CPU.
     columns : Batch
         What belongs to the rows otherwise; its ``x`` has no columns.
+    gaps : bool, default=False
+        Whether some cells are missing, so that all batches have a mask.
     """
 
-    def __init__(self, X: csr_matrix, encode: Callable[..., tuple[Tensor, Tensor | None]], columns: Batch) -> None:
+    def __init__(
+        self,
+        source: Any,
+        encode: Callable[[Any], tuple[Tensor, Tensor | None]],
+        columns: Batch,
+        *,
+        gaps: bool = False,
+    ) -> None:
         super().__init__(columns)
-        self.X = X
+        self.source = source
         self.encode = encode
+        self.gaps = gaps
 
     @property
     def device(self) -> torch.device:
@@ -85,24 +103,25 @@ class SparseRows(Rows):
 
     def room(self, n: int) -> Batch:
         """Return memory for ``n`` rows."""
-        x = self.columns.x.new_empty(n, self.X.shape[1])
-        return super().room(n)._replace(x=x, observed=torch.empty_like(x) if np.isnan(self.X.data).any() else None)
+        x = self.columns.x.new_empty(n, self.source.shape[1])
+        return super().room(n)._replace(x=x, observed=torch.empty_like(x) if self.gaps else None)
 
     def copy(self, index: Tensor, into: Batch) -> None:
         """Copy the rows of an index into memory that is there."""
         super().copy(index.to(self.columns.x.device), into._replace(x=into.x[:, :0]))
-        x, observed = self.encode(self.X[index.numpy()].toarray())
+        x, observed = self.encode(self.source[index.numpy()])
         into.x.copy_(x)
         if into.observed is not None:
             into.observed.copy_(torch.ones_like(x) if observed is None else observed)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Return neighbouring rows."""
-        return self._filled(super().slice(start, stop), self.X[start:stop])
-
-    def _filled(self, columns: Batch, X: csr_matrix) -> Batch:
-        x, observed = self.encode(X.toarray())
-        return columns._replace(x=x, observed=observed)
+        columns = super().slice(start, stop)
+        x, observed = self.encode(self.source[start:stop])
+        if observed is None and self.gaps:
+            observed = torch.ones_like(x)
+        device = columns.x.device
+        return _masked(columns._replace(x=x.to(device), observed=None if observed is None else observed.to(device)))
 
 
 class Minibatch(NamedTuple):

@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from math import cos, inf, isfinite, nan, pi
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
 from skorch.utils import noop
@@ -21,7 +23,8 @@ from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
 from sklearn_ae.training.phases import Phase, requests
 from sklearn_ae.training.step import Gradients, Step
 
-CHUNK = 1024  # rows of a chunk when nothing is trained
+CHUNK = 2048  # rows of a chunk on the CPU when nothing is trained
+DEVICE_CHUNK = 1 << 16  # and on a GPU
 DIVERGED = 1e10  # growth of the loss since the first epoch that no fit comes back from
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -236,12 +239,23 @@ class AutoencoderNet(NeuralNet):
         return self
 
     @torch.no_grad()
-    def apply(self, function: Callable[[Autoencoder, Batch], Tensor], rows: Rows) -> Tensor:
-        """Return ``function(module, batch)`` for all rows, computed in chunks, on the CPU."""
+    def apply(
+        self,
+        function: Callable[[Autoencoder, Batch], Tensor],
+        rows: Rows,
+        dtype: Any = None,
+        finish: Callable[[Tensor], NDArray] = Tensor.numpy,
+    ) -> NDArray:
+        """Return ``finish(function(module, batch))`` for all rows, computed in chunks that stay in the cache.
+
+        From a GPU, all values come at once, and are finished in chunks.
+        """
         self._set_training(False)
+        on_cpu = torch.device(self.device).type == "cpu"
         with self._precision():
-            values = torch.cat([function(self.module_, chunk.rows) for chunk in Chunks(rows, CHUNK)])
-        return values.to("cpu", torch.promote_types(values.dtype, torch.float32))  # numpy knows no bfloat16
+            values = (function(self.module_, chunk.rows) for chunk in Chunks(rows, CHUNK if on_cpu else DEVICE_CHUNK))
+            values = values if on_cpu else torch.cat(list(values)).cpu().split(CHUNK)
+            return _stacked((finish(_for_numpy(chunk)) for chunk in values), len(rows), dtype)
 
     # Parts
 
@@ -325,3 +339,18 @@ class AutoencoderNet(NeuralNet):
         self._set_training(False)
         if not self.module_(rows.slice(0, CHUNK).x).isfinite().all():
             self._check_converging({"reconstructed rows": nan})
+
+
+def _for_numpy(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))  # numpy knows no bfloat16
+
+
+def _stacked(chunks: Iterable[NDArray], n: int, dtype: Any) -> NDArray:
+    """Return chunks of ``n`` rows in one array, without a second copy of them."""
+    whole, start = np.empty(0), 0
+    for chunk in chunks:
+        if start == 0:
+            whole = np.empty((n, *chunk.shape[1:]), dtype or chunk.dtype)
+        whole[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    return whole

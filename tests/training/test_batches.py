@@ -10,9 +10,9 @@ from scipy.sparse import csr_matrix
 
 from sklearn_ae.modules.noise import Request
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.tables import NumericTable
+from sklearn_ae.tables import Dense, NumericTable
 from sklearn_ae.training import batches
-from sklearn_ae.training.batches import Chunks, EqualBatches, Rows, SparseRows, draw_noise, noise_numbers
+from sklearn_ae.training.batches import Chunks, EncodedRows, EqualBatches, Rows, draw_noise, noise_numbers
 
 REQUESTS = {
     "first": [Request("normal", (3,), per_row=True), Request("uniform", (2, 2), per_row=True)],
@@ -224,7 +224,7 @@ def both_kinds_of_rows(dtype=torch.float64, gaps=False):
 
     own = Batch(torch.empty(9, 0, dtype=dtype), y=torch.arange(9), weight=torch.arange(9.0, dtype=dtype))
     x, observed = encode(X)
-    return Rows(own._replace(x=x, observed=observed)), SparseRows(csr_matrix(X), encode, own)
+    return Rows(own._replace(x=x, observed=observed)), EncodedRows(Dense(csr_matrix(X)), encode, own, gaps=gaps)
 
 
 def assert_equal(dense, sparse):
