@@ -183,7 +183,7 @@ class NumericTable:
     def log_volume(self, observed: Tensor | None, like: Tensor) -> Tensor:
         """Return the log of the change of variables that encoding is, (n,) or (): log p(X) = log p(x) - this."""
         log_spread = torch.from_numpy(np.log(self.spread)).to(like)
-        return log_spread.sum() if observed is None else observed.to(log_spread) @ log_spread
+        return log_spread.sum() if observed is None else observed @ log_spread
 
 
 def check_unit_interval(X: Source | csr_matrix) -> None:
