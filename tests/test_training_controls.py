@@ -145,8 +145,9 @@ def splits(monkeypatch):
     split = Samples.split
 
     def recorded(self, *args):
-        made.append(split(self, *args))
-        return made[-1]
+        parts = split(self, *args)
+        made.append([part._replace(X=part.X[:]) for part in parts])
+        return parts
 
     monkeypatch.setattr(Samples, "split", recorded)
     return made
