@@ -28,7 +28,7 @@ def record(computation: Callable[[], Result]) -> tuple[Result, Callable[[], obje
     replay : callable or None
         ``() -> anything``, runs the computation again on what its input is by then.
     """
-    graph = torch.cuda.CUDAGraph()
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     try:
         # Other threads may be at work on the GPU: only this one has to keep from what a capture forbids.
         with _one_capture, torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
@@ -40,6 +40,7 @@ def record(computation: Callable[[], Result]) -> tuple[Result, Callable[[], obje
             RuntimeWarning,
             stacklevel=2,
         )
+        torch.cuda.set_stream(stream)  # a capture that fails leaves its own behind
         return computation(), None
     graph.replay()  # a capture runs nothing
     return result, graph.replay
