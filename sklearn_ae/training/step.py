@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sklearn_ae.modules.autoencoder import Autoencoder
@@ -83,7 +84,8 @@ class Step:
         record = RECORDERS.get(batch.rows.x.device.type)
         if self._n_plain != PLAIN_STEPS + 1 or record is None or self.shown is not None:
             return self.as_written(batch)
-        self._terms, self._replay = record(partial(self.as_written, batch))
+        with torch.cuda.device_of(batch.rows.x):  # does nothing on a CPU
+            self._terms, self._replay = record(partial(self.as_written, batch))
         return self._terms
 
     def as_written(self, batch: Minibatch) -> dict[str, Tensor]:
