@@ -5,6 +5,7 @@ Everything is done in blocks of rows that stay in the cache, so that no second c
 
 import warnings
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any, Protocol, Self, cast
 
 import numpy as np
@@ -129,6 +130,8 @@ class NumericTable:
         self.location = location
         self.spread = spread
         self.scale = scale
+        self._near = bool((np.abs(location) <= FAR * spread).all())
+        self._single = [torch.from_numpy(v.astype(np.float32)) for v in (location, 1 / spread)]
 
     @classmethod
     def fit(cls, X: Source | csr_matrix, weight: NDArray[np.float64] | None, scale: bool | str) -> Self:
@@ -160,20 +163,20 @@ class NumericTable:
     def encode_block(self, cells: NDArray, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Return the same of rows that fit into the cache, on the CPU."""
         x = self._standardised(cells, dtype)
-        if x.sum().isfinite():
+        if isfinite(x.sum().item()):
             return x, None
         assert_all_finite(cells, allow_nan=True, input_name="X")
         missing = torch.from_numpy(np.isnan(cells))
         return x.masked_fill_(missing, 0), ~missing if missing.any() else None
 
     def _standardised(self, cells: NDArray, dtype: torch.dtype) -> Tensor:
-        near = (np.abs(self.location) <= FAR * self.spread).all()
-        if near and cells.dtype == np.float32 and dtype is torch.float32:
-            x = cells - self.location.astype(np.float32)
-            x *= (1 / self.spread).astype(np.float32)
-        else:
-            x = cells - self.location
-            x /= self.spread
+        if self._near and cells.dtype == np.float32 and dtype is torch.float32:
+            location, factor = self._single
+            if not (cells.flags.c_contiguous and cells.flags.writeable):
+                cells = cells.copy()  # torch takes no array that is read-only or runs backwards
+            return (torch.from_numpy(cells) - location).mul_(factor)
+        x = cells - self.location
+        x /= self.spread
         return torch.from_numpy(x).to(dtype)
 
     def decode(self, x: Tensor) -> NDArray[np.float64]:

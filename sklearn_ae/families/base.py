@@ -394,14 +394,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
     # What is checked before anything is changed
 
-    def _check_rows(self, X: ArrayLike, *, reset: bool) -> Any:
+    def _check_rows(self, X: ArrayLike, *, reset: bool, finite: bool | str = "allow-nan") -> Any:
         """Return the rows as a source, or as a sparse matrix."""
         if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             rows = Frame(X)
         else:
             rows = validate_data(
-                self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+                self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=finite
             )
         if self.likelihood == "bernoulli":
             check_unit_interval(rows)
@@ -474,7 +474,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def _apply(self, function: Callable[[Autoencoder, Batch], Tensor], X: Any) -> NDArray:
         """Return ``function(module, batch)`` for the rows of X, in their dtype."""
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
+        X = self._check_rows(X, reset=False, finite=False)  # an infinite cell is found when its block is encoded
         no_columns = next(self.module_.parameters()).new_empty(X.shape[0], 0, requires_grad=False)
         rows = EncodedRows(Dense(X) if issparse(X) else X, self._encode_block(), Batch(no_columns))
         return self.net_.apply(function, rows, X.dtype)
