@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
+OWN = "sklearn_ae"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
@@ -20,7 +23,11 @@ def write_tables(folder: Path) -> None:
         chosen = [{k: v for k, v in r.items() if k != "family"} for r in defaults if r["family"] == family]
         lines = [[_text(value) for value in record.values()] for record in chosen]
         _write(folder / f"defaults_{family}.csv", [list(chosen[0]), *lines])
-    _write(folder / "one_fit.csv", _ratios(_result("one_fit")["cases"]))
+    fits = _result("speed_fits")["results"]
+    for family in dict.fromkeys(fit["family"] for fit in fits):
+        _write(folder / f"speed_{family}.csv", _speed([fit for fit in fits if fit["family"] == family]))
+    _write(folder / "speed_growth.csv", _growth(_result("speed_growth")["results"]))
+    _draw_speed(fits, folder / "speed.png")
 
 
 def _result(name: str) -> Any:
@@ -34,10 +41,46 @@ def _pivot(records: list[dict[str, Any]], row: str, heads: tuple[str, ...]) -> l
     return [[row, *names], *cells]
 
 
-def _ratios(cases: dict[str, Any]) -> list[list[str]]:
-    names = list(next(iter(cases.values()))["ratio_of_fit"])
-    lines = [[case, *(f"{result['ratio_of_fit'][name]:.2f}" for name in names)] for case, result in cases.items()]
-    return [["network", *(f"against the {name}" for name in names)], *lines]
+def _speed(fits: list[dict[str, Any]]) -> list[list[str]]:
+    """Tell how long a fit takes beside each peer's, with the errors of reconstruction in brackets."""
+    peers = list(fits[0]["ratio_of_own"])
+    lines = []
+    for fit in fits:
+        errors = fit["mean_squared_error"]
+        cells = [f"{fit['ratio_of_own'][peer]:.2f} ({errors[peer]:.3f})" for peer in peers]
+        network = f"{fit['network']}, {fit['batch']}"
+        lines.append([network, f"{fit['median_seconds'][OWN]:.1f} s ({errors[OWN]:.3f})", *cells])
+    return [["network, batch", OWN, *(f"against {peer}" for peer in peers)], *lines]
+
+
+def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
+    peers = list(dict.fromkeys(run["peer"] for run in runs))
+    of_case = {(run["case"], run["peer"]): run for run in runs}
+    lines = []
+    for case in dict.fromkeys(run["case"] for run in runs):
+        cells = [f"{of_case[case, peer]['seconds_an_epoch']:.3g}" for peer in peers]
+        memory = [
+            f"{of_case[case, peer]['peak_bytes'] / of_case[case, peer]['float32_copy_bytes']:.2f}" for peer in peers
+        ]
+        lines.append([case, *cells, *memory])
+    return [["table", *(f"seconds an epoch, {p}" for p in peers), *(f"memory, {p}" for p in peers)], *lines]
+
+
+def _draw_speed(fits: list[dict[str, Any]], path: Path) -> None:
+    """Draw how long a fit takes beside each peer's, on a line for each peer."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    peers = list(dict.fromkeys(peer for fit in fits for peer in fit["ratio_of_own"]))
+    for fit in fits:
+        ratios = fit["ratio_of_own"]
+        places = [peers.index(peer) for peer in ratios]
+        label = f"{fit['family']}, {fit['network']}"
+        axes.plot(list(ratios.values()), places, "o", label=label, markersize=6, alpha=0.8)
+    axes.axvline(1, color="0.6", linewidth=1)
+    axes.set(yticks=range(len(peers)), yticklabels=peers, xlim=(0, None), xlabel="time of a fit / time of the peer")
+    axes.invert_yaxis()
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(path, dpi=150)
 
 
 def _text(value: Any) -> str:
