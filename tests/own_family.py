@@ -53,7 +53,7 @@ class WassersteinAutoencoder(BaseAutoencoder):
     discrepancy_weight: Annotated[float, Number(0)] = 1.0
 
     def _module(self, problem: Problem) -> Autoencoder:
-        return self._autoencoder(problem, PointCode, UnitGaussian())
+        return self._autoencoder(problem, PointCode, UnitGaussian)
 
     def _phases(self, problem: Problem) -> tuple[Phase, ...]:
         terms = {"reconstruction": reconstruction, "discrepancy": partial(discrepancy, n_draws=problem.batch_size)}

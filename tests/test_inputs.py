@@ -143,7 +143,9 @@ def test_nullable_columns_are_columns_with_gaps(family, kind):
     estimator = tiny(family).fit(nullable)
     codes = estimator.transform(nullable)
     assert np.isfinite(codes).all()
-    expected = tiny(family).fit(plain.to_numpy(np.float64)).transform(plain.to_numpy(np.float64))
+    likelihood = {"boolean": "bernoulli", "mixed": {2: "bernoulli"}}.get(kind, "auto")
+    rows = plain.to_numpy(np.float64)
+    expected = tiny(family, likelihood=likelihood).fit(rows).transform(rows)
     np.testing.assert_allclose(codes, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -249,8 +251,6 @@ def test_a_gap_costs_nothing_in_training(family, batch_size):
     settings = {"scale": False, "batch_size": batch_size, "learning_rate": 0.03}
     gaps, zeros = tiny(family, **settings).fit(rows), tiny(family, **settings).fit(np.nan_to_num(rows))
     assert not np.allclose(gaps.transform(X), zeros.transform(X), rtol=1e-4)
-    if batch_size == "auto":  # before the first step
-        assert gaps.history_["reconstruction"].iloc[0] < zeros.history_["reconstruction"].iloc[0]
 
 
 @families

@@ -8,8 +8,10 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_ae import tables
-from sklearn_ae.tables import Dense, Frame, NumericTable, Selected, check_unit_interval
+from sklearn_ae.tables import sources
+from sklearn_ae.tables.scales import FAR, NumericTable, check_support
+from sklearn_ae.tables.schema import Layout
+from sklearn_ae.tables.sources import Dense, Frame, Selected
 
 N, D = 40, 5
 RNG = np.random.default_rng(0)
@@ -90,7 +92,7 @@ def test_a_sparse_table_learns_what_a_dense_one_learns(scale, weight, dtype):
 @weights
 def test_moments_do_not_depend_on_the_block(rows, weight, monkeypatch):
     whole = NumericTable.fit(rows, weight, True)
-    monkeypatch.setattr(tables, "BLOCK", 7)
+    monkeypatch.setattr(sources, "BLOCK", 7)
     by_block = NumericTable.fit(rows, weight, True)
     assert by_block.location == pytest.approx(whole.location, rel=1e-12)
     assert by_block.spread == pytest.approx(whole.spread, rel=1e-12)
@@ -206,7 +208,7 @@ def test_the_log_volume_is_minus_the_log_determinant():
     jacobian = torch.autograd.functional.jacobian(
         lambda row: (row - torch.from_numpy(table.location)) / torch.from_numpy(table.spread), torch.from_numpy(X[0])
     )
-    found = table.log_volume(None, torch.zeros(1, dtype=torch.float64))
+    found = table.log_volume(torch.zeros(1, D, dtype=torch.float64), None)
     assert found.shape == ()
     assert found.item() == pytest.approx(-torch.linalg.slogdet(jacobian).logabsdet.item())
 
@@ -215,20 +217,22 @@ def test_the_log_volume_is_that_of_the_known_cells():
     table = NumericTable.fit(GAPS, None, True)
     x, observed = encoded(table, GAPS)
     expected = np.where(np.isnan(GAPS), 0, np.log(table.spread)).sum(1)
-    assert table.log_volume(observed.to(x.dtype), x).numpy() == pytest.approx(expected)
+    assert table.log_volume(x, observed.to(x.dtype)).numpy() == pytest.approx(expected)
 
 
 def test_without_scale_there_is_no_volume():
-    assert NumericTable.fit(X, None, False).log_volume(None, torch.zeros(1)) == 0
+    assert NumericTable.fit(X, None, False).log_volume(torch.zeros(1, D), None) == 0
 
 
 # Probabilities
+
+PROBABILITIES = Layout({"bernoulli": 2})
 
 
 @kinds
 @pytest.mark.parametrize("rows", [[[0.0, 1.0]], [[0.5, 0.0]], [[0.0, 0.0]]])
 def test_values_in_the_unit_interval_pass(kind, rows):
-    check_unit_interval(kind(np.array(rows)))
+    check_support(kind(np.array(rows)), PROBABILITIES)
 
 
 @kinds
@@ -238,12 +242,12 @@ def test_values_in_the_unit_interval_pass(kind, rows):
 )
 def test_values_outside_the_unit_interval_raise(kind, rows, interval):
     with pytest.raises(ValueError, match=f"X must lie in .0, 1., however it lies in {interval}: divide by"):
-        check_unit_interval(kind(np.array(rows)))
+        check_support(kind(np.array(rows)), PROBABILITIES)
 
 
 @pytest.mark.parametrize("rows", [[[np.nan, 0.5]], [[np.nan, np.nan]]])
 def test_missing_cells_may_be_anything(rows):
-    check_unit_interval(np.array(rows))
+    check_support(np.array(rows), PROBABILITIES)
 
 
 # Sources
@@ -276,7 +280,7 @@ def test_a_frame_of_single_precision_stays_so():
 @pytest.mark.parametrize("row", [0, 25])
 def test_a_cell_of_a_frame_that_is_no_number_is_found_in_every_block(bad, row, monkeypatch):
     pd = pytest.importorskip("pandas")
-    monkeypatch.setattr(tables, "BLOCK", 3 * D)
+    monkeypatch.setattr(sources, "BLOCK", 3 * D)
     frame = pd.DataFrame(X).astype(object)
     frame.iloc[row, 2] = bad
     with pytest.raises(ValueError, match="infinity|could not convert string to float"):
@@ -303,7 +307,7 @@ def test_a_source_learns_and_encodes_as_an_array_does(kind, weight):
 
 @pytest.mark.parametrize("block", [D, 7 * D, 1 << 17])
 def test_gaps_in_some_blocks_make_one_mask(block, monkeypatch):
-    monkeypatch.setattr(tables, "BLOCK", block)
+    monkeypatch.setattr(sources, "BLOCK", block)
     rows = X.copy()
     rows[20, 1] = np.nan
     x, observed = encoded(NumericTable.fit(rows, None, True), rows)
@@ -324,5 +328,5 @@ def test_single_precision_is_encoded_as_well_as_its_rows_allow(location):
     table = NumericTable.fit(rows, None, True)
     x, _ = encoded(table, rows, torch.float32)
     exact = (rows.astype(np.float64) - table.location) / table.spread
-    assert np.abs(x.numpy() - exact).max() <= 5e-7 * (1 + min(abs(location), tables.FAR))
+    assert np.abs(x.numpy() - exact).max() <= 5e-7 * (1 + min(abs(location), FAR))
     assert abs(x.mean().item()) <= 1e-4

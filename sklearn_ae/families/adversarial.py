@@ -34,15 +34,18 @@ Samples = Callable[[Autoencoder, Batch, Trace, int], Weighted]
 
 def real_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return the rows, (n, d), missing cells filled with their reconstruction so that a gap gives nothing away."""
+    rows = module.columns.embed(batch.x)
     if batch.observed is None:
-        return batch.x, batch.weight
-    return torch.where(batch.observed > 0, batch.x, module(batch.x)), batch.weight
+        return rows, batch.weight
+    known = module.columns.per_input(batch.observed) > 0
+    return torch.where(known, rows, module(batch.x, batch.observed)), batch.weight
 
 
 def generated_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return rows decoded from the prior, (n_draws, d), through the link: probabilities, never log-odds."""
     with noise.once_for_the_batch():
-        return module.decode(noise.normal((n_draws, module.code.n_components), batch.x)), None
+        codes = noise.normal((n_draws, module.code.n_components), batch.x)
+        return module.columns.link(module.decoder(codes)), None
 
 
 def prior_codes(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
@@ -161,8 +164,8 @@ class AdversarialAutoencoder(BaseAutoencoder):
     gradient_penalty: Annotated[float, Number(0)] = 0.05
 
     def _module(self, problem: Problem) -> Autoencoder:
-        module = self._autoencoder(problem, PointCode, UnitGaussian())
-        widths = {DATA: problem.n_columns, CODES: self.n_components}
+        module = self._autoencoder(problem, PointCode, UnitGaussian)
+        widths = {DATA: module.columns.n_inputs, CODES: self.n_components}
         for comparison in DISCRIMINATORS[self.discriminator]:
             sizes = [widths[comparison], *self.hidden_layer_sizes, 1]
             module.add_module(comparison.critic, mlp(sizes, self.activation))
@@ -219,5 +222,8 @@ class AdversarialAutoencoder(BaseAutoencoder):
 
 
 def _probability_real(module: Autoencoder, batch: Batch, comparison: Comparison) -> Tensor:
-    samples = batch.x if comparison is DATA else module.encode(batch.x)
+    if comparison is DATA:
+        samples, _ = real_rows(module, batch, Trace(module, batch.x, batch.observed), len(batch.x))
+    else:
+        samples = module.encode(batch.x, batch.observed)
     return _judged(module, comparison, samples).sigmoid()

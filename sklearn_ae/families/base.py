@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,12 +31,15 @@ from sklearn_ae.families.targets import (
     check_target,
     is_unlabeled,
 )
-from sklearn_ae.modules.autoencoder import Autoencoder, Likelihood
+from sklearn_ae.modules.autoencoder import Autoencoder, Columns
 from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
-from sklearn_ae.objectives.columns import Bernoulli
+from sklearn_ae.objectives.columns import assembled
 from sklearn_ae.objectives.terms import Batch, Term
-from sklearn_ae.tables import Dense, Frame, NumericTable, check_unit_interval, is_frame
+from sklearn_ae.tables.containers import ArrayContainer, Container, FrameContainer, SparseContainer, is_frame
+from sklearn_ae.tables.scales import NumericTable, check_support
+from sklearn_ae.tables.schema import NUMERIC, Layout, Options, Schema
+from sklearn_ae.tables.sources import Dense
 from sklearn_ae.training.batches import EncodedRows, Rows
 from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
@@ -54,20 +57,26 @@ class Problem:
 
     Parameters
     ----------
-    n_columns : int
-        Encoded columns.
+    layout : Layout
+        The columns.
     target : Target
         What y means.
     batch_size : int
         Rows of a batch as asked for; there may be fewer rows.
     full_batch : bool
         Whether all rows are one batch.
+    flagged : sequence of int, default=()
+        Columns of which the encoder is told whether a cell is missing.
+    column_weight : sequence of float, optional
+        How much the cost of each column counts.
     """
 
-    n_columns: int
+    layout: Layout
     target: Target
     batch_size: int
     full_batch: bool
+    flagged: Sequence[int] = ()
+    column_weight: Sequence[float] | None = None
 
 
 def _has_head(estimator: "BaseAutoencoder") -> bool:
@@ -112,8 +121,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     hidden_layer_sizes: Annotated[tuple[int, ...], Sizes()] = (128, 64)
     activation: Annotated[str, OneOf(*ACTIVATIONS)] = "silu"
     dropout: Annotated[float, Number(0, 1)] = 0.0
-    likelihood: Annotated[str, OneOf("auto", "gaussian", "bernoulli")] = "auto"
-    scale: Annotated[bool | str, Flag(), OneOf("common")] = True
+    categorical_features: Annotated[Any, OneOf("from_dtype", None), Instance(list, tuple, np.ndarray)] = "from_dtype"
+    max_categories: Annotated[int | None, OneOf(None), Whole(2)] = None
+    handle_unknown: Annotated[str, OneOf("ignore", "error")] = "ignore"
+    likelihood: Annotated[str | dict[Any, str], OneOf("auto", *NUMERIC), Instance(dict)] = "auto"
+    column_weight: Annotated[Any, OneOf(None), Instance(dict, list, tuple, np.ndarray)] = None
+    scale: Annotated[bool | str, Flag(), OneOf("common", "quantile")] = True
     task: Annotated[str | None, OneOf("classification", "regression", None)] = "classification"
     target_weight: Annotated[str | float, OneOf("auto"), Number(0)] = "auto"
     unlabeled: Annotated[Any, Anything()] = None
@@ -167,10 +180,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
     def _log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return ``log p(x | z)`` at the code of each row, (n,), on the scale that the module sees."""
-        return -module.likelihood.loss(batch.x, module.decoder(module.encode(batch.x)), batch.observed)
+        output = module.decoder(module.encode(batch.x, batch.observed))
+        return -module.columns.loss(batch.x, output, batch.observed)
 
     def _generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
-        """Return the rows that codes stand for, (n, d)."""
+        """Return the cells that codes stand for, (n, n_cells)."""
         return module.decode(codes)
 
     def _learn_codes(self, rows: Rows, random: np.random.RandomState) -> None:
@@ -182,18 +196,23 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         self,
         problem: Problem,
         code: Callable[[int, int], Code],
-        gaussian: Likelihood,
+        gaussian: Callable[[int], Columns],
         corruption: nn.Module | None = None,
     ) -> Autoencoder:
+        """Return an autoencoder of the family's code, and of its columns of numbers with normal noise."""
+        columns = assembled(problem.layout.numbers, problem.layout.shares, gaussian)
         sizes = list(self.hidden_layer_sizes)
         n_outputs = problem.target.n_outputs
+        n_inputs = columns.n_inputs + len(problem.flagged)
         return Autoencoder(
-            encoder=hidden_layers([problem.n_columns, *sizes], self.activation, self.dropout),
-            code=code([problem.n_columns, *sizes][-1], self.n_components),
-            decoder=mlp([self.n_components, *reversed(sizes), problem.n_columns], self.activation, self.dropout),
-            likelihood=Bernoulli() if self.likelihood == "bernoulli" else gaussian,
+            encoder=hidden_layers([n_inputs, *sizes], self.activation, self.dropout),
+            code=code([n_inputs, *sizes][-1], self.n_components),
+            decoder=mlp([self.n_components, *reversed(sizes), columns.n_outputs], self.activation, self.dropout),
+            columns=columns,
             head=linear(self.n_components, n_outputs) if n_outputs else None,
             corruption=corruption,
+            flagged=problem.flagged,
+            column_weight=problem.column_weight,
         )
 
     def _autoencoder_phase(
@@ -201,10 +220,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     ) -> Phase:
         """Return the phase that moves the autoencoder: the terms of a family, and the cost of the target."""
         target = problem.target.terms
-        target_weight = problem.n_columns if self.target_weight == "auto" else self.target_weight
+        target_weight = problem.layout.n_cells if self.target_weight == "auto" else self.target_weight
         return Phase(
             "autoencoder",
-            ("encoder", "code", "decoder", *(["head"] if target else [])),
+            ("columns", "encoder", "code", "decoder", *(["head"] if target else [])),
             {**terms, **target},
             {**weights, **dict.fromkeys(target, float(target_weight))},
             **options,
@@ -319,18 +338,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         schedule: str | None = None,
     ) -> None:
         """Train a new net, or a copy of the one there is, and take over what came out."""
-        n_rows, n_columns = samples.X.shape
-        batch_size = _batch_size(self.batch_size, n_rows)
-        problem = Problem(n_columns, target, batch_size, full_batch=n_rows <= batch_size)
         self._target = target
-        scale = False if self.likelihood == "bernoulli" else self.scale
         if not again:
-            self._table = NumericTable.fit(samples.X, samples.weight, scale)
-        elif scale != self._table.scale:
+            layout, labels = self._schema.layout, self._schema.labels
+            self._table = NumericTable.fit(samples.X, samples.weight, self.scale, layout.n_numbers, labels)
+        elif self.scale != self._table.scale:
             raise ValueError(
                 f"a fit that goes on keeps the scale of its columns, scale={self._table.scale!r}, however: "
-                f"scale={scale!r}. Set warm_start=False and call fit to begin anew"
+                f"scale={self.scale!r}. Set warm_start=False and call fit to begin anew"
             )
+        problem = self._problem(samples)
         net = self._new_net(problem, samples.X.dtype, random, again=again)
         net.max_epochs, net.schedule = max_iter or self.max_iter, schedule or self.learning_rate_schedule
         net.seed = random.randint(2**31 - 1)
@@ -348,6 +365,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         else:
             vars(self).pop("classes_", None)  # type: ignore[attr-defined]
         self._learn_codes(rows, random)
+
+    def _problem(self, samples: Samples) -> Problem:
+        n_rows, layout = samples.X.shape[0], self._schema.layout
+        batch_size = _batch_size(self.batch_size, n_rows)
+        return Problem(
+            layout,
+            self._target,
+            batch_size,
+            full_batch=n_rows <= batch_size,
+            # Where a category is missing, all of its inputs are 0.
+            flagged=np.flatnonzero(self._table.gaps[: layout.n_cells - len(layout.shares)]).tolist(),
+            column_weight=self._schema.weights(self.column_weight),
+        )
 
     def _new_net(
         self, problem: Problem, dtype: np.dtype, random: np.random.RandomState, *, again: bool
@@ -394,24 +424,38 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
     # What is checked before anything is changed
 
-    def _check_rows(self, X: ArrayLike, *, reset: bool, finite: bool | str = "allow-nan") -> Any:
-        """Return the rows as a source, or as a sparse matrix."""
+    def _check_rows(
+        self, X: ArrayLike, *, reset: bool, finite: bool | str = "allow-nan", left_out: NDArray | None = None
+    ) -> Any:
+        """Return the cells of the rows as a source, or as a sparse matrix; the first ones tell what the columns are."""
+        container = self._container(X, reset=reset, finite=finite)
+        if reset:
+            self._schema = Schema.learn(container, self._options(), left_out)
+        rows = self._schema.source(container, "ignore" if reset else self.handle_unknown)
+        check_support(rows, self._schema.layout)
+        return rows
+
+    def _options(self) -> Options:
+        return Options(self.categorical_features, self.likelihood, self.max_categories)
+
+    def _container(self, X: ArrayLike, *, reset: bool, finite: bool | str = "allow-nan") -> Container:
+        """Return the rows as a table whose columns can be read."""
         if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            rows = Frame(X)
-        else:
-            rows = validate_data(
-                self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=finite
-            )
-        if self.likelihood == "bernoulli":
-            check_unit_interval(rows)
-        return rows
+            return FrameContainer(X)
+        by_column = (self._options() if reset else self._schema.options).by_column
+        as_they_are = {"dtype": None, "ensure_all_finite": False}
+        as_numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
+        options = as_they_are if by_column else as_numbers
+        checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", **options)
+        return SparseContainer(checked) if issparse(checked) else ArrayContainer(checked)
 
     def _check_samples(
         self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
     ) -> Samples:
-        X = self._check_rows(X, reset=reset)
-        return Samples(X, self._check_y(y, X), check_weight(sample_weight, X))
+        weight = None if sample_weight is None else check_weight(sample_weight, X)
+        rows = self._check_rows(X, reset=reset, left_out=None if weight is None else weight == 0)
+        return Samples(rows, self._check_y(y, rows), weight)
 
     def _check_y(self, y: ArrayLike | None, X: ArrayLike) -> NDArray | None:
         if self.task is None or y is None:
@@ -494,7 +538,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         codes : ndarray of shape (n_samples, n_components)
             The code of each row, the posterior mean where a code is a distribution, in the dtype of X.
         """
-        return self._apply(lambda module, batch: module.encode(batch.x), X)
+        return self._apply(lambda module, batch: module.encode(batch.x, batch.observed), X)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Return the rows that codes stand for.
@@ -513,10 +557,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         codes = check_array(X, dtype=[np.float64, np.float32])
         if codes.shape[1] != self.n_components:
             raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
-        rows = Rows(Batch(self._codes(codes)))
-        return self.net_.apply(
-            lambda module, batch: module.decode(batch.x), rows, codes.dtype, finish=self._table.decode
+        cells = self.net_.apply(
+            lambda module, batch: module.decode(batch.x),
+            Rows(Batch(self._codes(codes))),
+            codes.dtype if self._schema.is_plain else np.float64,
+            finish=self._table.decode,
         )
+        return self._schema.restored(cells, like=X)
 
     @available_if(_has_head)
     def predict(self, X: ArrayLike) -> NDArray:
@@ -532,7 +579,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         y : ndarray of shape (n_samples,)
             Labels under ``task="classification"``, values under ``task="regression"``.
         """
-        outputs = self._apply(lambda module, batch: module.predict(batch.x), X)
+        outputs = self._apply(lambda module, batch: module.predict(batch.x, batch.observed), X)
         return self._target.predict(outputs)
 
     @available_if(_has_classes)
@@ -565,7 +612,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Columns as in ``classes_``.
         """
-        log_probabilities = self._apply(lambda module, batch: module.predict(batch.x).log_softmax(1), X)
+        log_probabilities = self._apply(lambda module, batch: module.predict(batch.x, batch.observed).log_softmax(1), X)
         # A probability that rounds to 1 has the logarithm 0, so that the two methods agree in single precision as well.
         log_probabilities[np.exp(log_probabilities) == 1] = 0
         return log_probabilities
@@ -635,7 +682,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         random = _fresh_random() if random_state is None else check_random_state(random_state)
         codes = Rows(Batch(self._codes(self._sample_codes(n_samples, random))))
         generate = partial(self._generate, random=random)
-        return self.net_.apply(lambda module, batch: generate(module, batch.x), codes, finish=self._table.decode)
+        cells = self.net_.apply(lambda module, batch: generate(module, batch.x), codes, finish=self._table.decode)
+        return self._schema.restored(cells)
 
     # Parts
 
@@ -643,7 +691,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         return torch.as_tensor(codes).to(next(self.module_.parameters()))
 
     def _log_likelihood_in_units(self, module: Autoencoder, batch: Batch) -> Tensor:
-        return self._log_likelihood(module, batch) - self._table.log_volume(batch.observed, batch.x)
+        return self._log_likelihood(module, batch) - self._table.log_volume(batch.x, batch.observed)
 
     @property
     def module_(self) -> Autoencoder:

@@ -18,6 +18,7 @@ from sklearn_ae.modules.noise import CORRUPTIONS
 from sklearn_ae.objectives.columns import UnitGaussian
 from sklearn_ae.objectives.terms import PENALTIES, Term, reconstruction
 from sklearn_ae.training.batches import Rows
+from sklearn_ae.training.net import CHUNK
 from sklearn_ae.training.phases import Phase
 
 KEPT_CODES = 10_000  # of the training rows, for the density of codes
@@ -97,8 +98,8 @@ class RegularizedAutoencoder(BaseAutoencoder):
     def _module(self, problem: Problem) -> Autoencoder:
         if self.noise_kind == "mask" and self.noise >= 1:
             raise ValueError(f"noise must lie in [0, 1) with noise_kind='mask', however: noise={self.noise!r}")
-        corruption = CORRUPTIONS[self.noise_kind](self.noise) if self.noise else None
-        return self._autoencoder(problem, PointCode, UnitGaussian(), corruption)
+        corruption = CORRUPTIONS[self.noise_kind](self.noise, problem.layout.n_numbers) if self.noise else None
+        return self._autoencoder(problem, PointCode, UnitGaussian, corruption)
 
     def _phases(self, problem: Problem) -> tuple[Phase, ...]:
         penalty: dict[str, Term] = {}
@@ -118,9 +119,12 @@ class RegularizedAutoencoder(BaseAutoencoder):
             index = random.choice(n, size=KEPT_CODES, replace=False)
         else:
             index = np.arange(n)
-        kept = Rows(rows.take(torch.from_numpy(index)))
-        self._training_codes = self.net_.apply(lambda module, batch: module.encode(batch.x), kept)
+        parts = torch.from_numpy(index).split(CHUNK)  # so that no second copy of the rows is made
+        self._training_codes = np.concatenate([self._codes_of(Rows(rows.take(part))) for part in parts])
         self._density: GaussianMixture | None = None
+
+    def _codes_of(self, rows: Rows) -> NDArray:
+        return self.net_.apply(lambda module, batch: module.encode(batch.x, batch.observed), rows)
 
     def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
         if self._density is None:

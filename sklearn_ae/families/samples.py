@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix, issparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from sklearn_ae.tables import Selected, Source
+from sklearn_ae.tables.sources import Selected, Source
 
 
 class Samples(NamedTuple):

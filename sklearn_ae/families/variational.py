@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
@@ -87,25 +87,22 @@ def log_weights_by_draw(module: Autoencoder, batch: Batch, trace: Trace, prior: 
 def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
     """Return the noise of the columns after this batch, in closed form."""
     output = trace["output"]
-    squared_errors = (rows_for(batch.x, output) - output).square()
-    if squared_errors.ndim > batch.x.ndim:
-        squared_errors = squared_errors.mean(1)
     weight = torch.ones_like(batch.x) if batch.observed is None else batch.observed
     if batch.weight is not None:
         weight = weight * batch.weight.unsqueeze(-1)
-    likelihood = cast(Gaussian, module.likelihood)
-    return {"likelihood.variance": likelihood.running_variance(squared_errors, weight)}
+    learned = module.columns.learned(rows_for(batch.x, output), output, weight)
+    return {f"columns.{name}": value for name, value in learned.items()}
 
 
 def log_likelihood(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
     """Return the importance-weighted bound of ``log p(x)``, (n,), with draws enough for each row."""
-    few = max(1, CELLS // (draws_of_a_round(module.code.n_components) * batch.x.shape[1]))
+    few = max(1, CELLS // (draws_of_a_round(module.code.n_components) * module.columns.n_outputs))
     parts = (batch.map(itemgetter(slice(start, start + few))) for start in range(0, len(batch.x), few))
     return torch.cat([_log_likelihood_of_few(module, part, prior) for part in parts])
 
 
 def _log_likelihood_of_few(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
-    trace = Trace(module, batch.x)
+    trace = Trace(module, batch.x, batch.observed)
     log_joint = partial(_log_joint, module, batch, prior)
     return log_evidence(log_joint, trace["mean"], (0.5 * trace["log_var"]).exp())
 
@@ -115,7 +112,7 @@ def _log_joint(module: Autoencoder, batch: Batch, prior: Prior, codes: Tensor, i
     x = batch.x[index].unsqueeze(1)
     observed = None if batch.observed is None else batch.observed[index].unsqueeze(1)
     codes = codes.to(x)
-    return prior.log_density(codes) - module.likelihood.loss(x, module.decoder(codes), observed)
+    return prior.log_density(codes) - module.columns.loss(x, module.decoder(codes), observed)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -135,7 +132,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     n_draws : int, default=1
         Codes drawn for each row in a step. Above 1 the importance-weighted bound is trained [3]_.
     noise : {"scalar", "column"} or float, default="scalar"
-        Standard deviation of the columns around the decoder's output, on the standardised scale: learned in closed
+        Standard deviation of numeric columns around the decoder's output, on the standardised scale: learned in closed
         form, one for all columns or one each, or fixed. Not used with ``likelihood="bernoulli"``.
     %(shared_parameters)s
 
@@ -189,15 +186,14 @@ class VariationalAutoencoder(BaseAutoencoder):
         # A full batch shares its draws, so that a row twice is a row of weight two.
         several = SHARED_DRAWS if problem.full_batch and self.n_draws == 1 else self.n_draws
         code = partial(GaussianCode, n_draws=several, shared=problem.full_batch)
-        learned = isinstance(self.noise, str)
-        sigma = self.noise if isinstance(self.noise, float | int) else 1.0
-        columns = Gaussian(problem.n_columns, sigma=sigma, per_column=self.noise == "column", learned=learned)
-        return self._autoencoder(problem, code, columns)
+        fixed = not isinstance(self.noise, str)
+        sigma = 1.0 if isinstance(self.noise, str) else self.noise
+        numbers = partial(Gaussian, sigma=sigma, per_column=self.noise == "column", fixed=fixed)
+        return self._autoencoder(problem, code, numbers)
 
     def _phases(self, problem: Problem) -> tuple[Phase, ...]:
         prior = PRIORS[self.prior]
-        learned = isinstance(self.noise, str) and self.likelihood != "bernoulli"
-        buffers = learned_noise if learned else None
+        buffers = learned_noise if isinstance(self.noise, str) else None
         if self.n_draws == 1:
             terms: dict[str, Term] = {"reconstruction": reconstruction, "kl": partial(divergence, prior=prior)}
             return (self._autoencoder_phase(problem, terms, {"kl": self.beta}, buffers=buffers),)
@@ -219,4 +215,4 @@ class VariationalAutoencoder(BaseAutoencoder):
         """Return draws from ``p(x | z)``."""
         output = module.decoder(codes)
         with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):
-            return module.likelihood.draw(output)
+            return module.columns.draw(output)

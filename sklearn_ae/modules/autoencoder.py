@@ -1,28 +1,64 @@
 """The autoencoder as a torch module, and the trace of one pass through it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sklearn_ae.modules.codes import Code
 
 
-class Likelihood(nn.Module, ABC):
-    """What the decoder's raw output means."""
+class Columns(nn.Module, ABC):
+    """What the columns of a table are to a module: what the encoder sees of them, and what the decoder says of them.
+
+    Three vectors stand for a row. Its *cells* are what a table hands over, one number a column: a category is its
+    index, from 1 on, and a missing cell is 0. Its *inputs* are what networks see: a category is a few of them. Its
+    *outputs* are what a decoder returns: the parameters of a distribution of the cells.
+
+    Parameters
+    ----------
+    n_cells, n_inputs, n_outputs : int
+        Widths of the three.
+    """
+
+    def __init__(self, n_cells: int, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.n_cells = n_cells
+        self.n_inputs = n_inputs
+        self.n_outputs = n_outputs
+
+    @abstractmethod
+    def embed(self, x: Tensor) -> Tensor:
+        """(n, n_cells) -> (n, n_inputs)."""
+
+    @abstractmethod
+    def per_input(self, values: Tensor) -> Tensor:
+        """Repeat a value of each cell for all of its inputs, (n, n_cells) -> (n, n_inputs)."""
 
     @abstractmethod
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
-        """Return ``-log p(x | output)`` in nats, summed over the observed columns, (n, d) -> (n,)."""
+        """Return ``-log p(x | output)`` in nats, summed over the observed cells, (n, n_cells), (n, n_outputs) -> (n,).
+
+        ``observed`` may hold any weights of the cells.
+        """
 
     @abstractmethod
     def link(self, output: Tensor) -> Tensor:
-        """Return the expected row, (n, d) -> (n, d)."""
+        """Return the expected inputs, (n, n_outputs) -> (n, n_inputs)."""
+
+    @abstractmethod
+    def typical(self, output: Tensor) -> Tensor:
+        """Return expected numbers and most probable categories, (n, n_outputs) -> (n, n_cells)."""
 
     @abstractmethod
     def draw(self, output: Tensor) -> Tensor:
-        """Return a row from ``p(x | output)``, its noise handed in, (n, d) -> (n, d)."""
+        """Return cells drawn from ``p(x | output)``, their noise handed in, (n, n_outputs) -> (n, n_cells)."""
+
+    def learned(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Return the buffers that are known in closed form after a batch, by name; ``weight`` is that of each cell."""
+        return {}
 
 
 class Autoencoder(nn.Module):
@@ -31,57 +67,90 @@ class Autoencoder(nn.Module):
     Parameters
     ----------
     encoder : Module
-        (n, d) rows to (n, h) features.
+        (n, d) inputs to (n, h) features.
     code : Module
         Features to a code, with ``mean(features)`` and ``draw(trace)``; see :mod:`sklearn_ae.modules.codes`.
     decoder : Module
-        (n, k) codes to (n, d) raw outputs.
-    likelihood : Module
-        What the raw outputs mean: ``loss``, ``link``; see :mod:`sklearn_ae.objectives.columns`.
+        (n, k) codes to outputs.
+    columns : Columns
+        What cells and outputs mean; see :mod:`sklearn_ae.objectives.columns`.
     head : Module, optional
         (n, k) codes to raw predictions of the target.
     corruption : Module, optional
-        What happens to a row before it is encoded while training; the target stays the clean row.
+        What happens to cells, and to the mask of the observed ones, before they are encoded while training; the target
+        stays the clean row.
+    flagged : sequence of int, default=()
+        Columns of which the encoder is told whether a cell is missing.
+    column_weight : sequence of float, optional
+        How much the cost of each column counts while training.
     """
+
+    flagged: Tensor
+    column_weight: Tensor | None
 
     def __init__(
         self,
         encoder: nn.Module,
         code: Code,
         decoder: nn.Module,
-        likelihood: Likelihood,
+        columns: Columns,
         head: nn.Module | None = None,
         corruption: nn.Module | None = None,
+        flagged: Sequence[int] = (),
+        column_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.code = code
         self.decoder = decoder
-        self.likelihood = likelihood
+        self.columns = columns
         self.head = head
-        self.corruption = nn.Identity() if corruption is None else corruption
+        self.corruption = corruption
+        self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64), persistent=False)
+        weight = None if column_weight is None else torch.tensor(column_weight)
+        self.register_buffer("column_weight", weight, persistent=False)
 
-    def encode(self, x: Tensor) -> Tensor:
-        """(n, d) -> (n, k): the mean of the code."""
-        return self.code.mean(self.encoder(x))
+    def counted(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
+        """Return how much the cost of each cell counts while training, (n, n_cells), or None where all count alike."""
+        if self.column_weight is None:
+            return observed
+        return self.column_weight.expand_as(x) if observed is None else self.column_weight * observed
+
+    def inputs(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells) -> (n, d): what the encoder sees of a row, 1 where a flagged cell is missing."""
+        inputs = self.columns.embed(x)
+        if not len(self.flagged):
+            return inputs
+        if observed is None:
+            return torch.cat([inputs, x.new_zeros(x.shape[0], len(self.flagged))], 1)
+        return torch.cat([inputs, 1 - observed.index_select(1, self.flagged)], 1)
+
+    def corrupted_inputs(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells) -> (n, d): the same, of what a corruption leaves of the row."""
+        return self.inputs(x, observed) if self.corruption is None else self.inputs(*self.corruption(x, observed))
+
+    def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells) -> (n, k): the mean of the code."""
+        return self.code.mean(self.encoder(self.inputs(x, observed)))
 
     def decode(self, code: Tensor) -> Tensor:
-        """(n, k) -> (n, d): rows as the likelihood expects them."""
-        return self.likelihood.link(self.decoder(code))
+        """(n, k) -> (n, n_cells): expected numbers and most probable categories."""
+        return self.columns.typical(self.decoder(code))
 
-    def predict(self, x: Tensor) -> Tensor:
-        """(n, d) -> (n, n_outputs): raw predictions of the target."""
+    def predict(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells) -> (n, n_outputs): raw predictions of the target."""
         if self.head is None:
             raise ValueError("the autoencoder has no head to predict with")
-        return self.head(self.encode(x))
+        return self.head(self.encode(x, observed))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, d) -> (n, d): the reconstruction."""
-        return self.decode(self.encode(x))
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells) -> (n, n_inputs): the reconstruction, as inputs."""
+        return self.columns.link(self.decoder(self.encode(x, observed)))
 
 
-QUANTITIES: dict[str, Callable[[Any, "Trace"], Tensor]] = {
-    "features": lambda module, trace: module.encoder(module.corruption(trace["x"])),
+QUANTITIES: dict[str, Callable[[Any, Any], Tensor]] = {
+    "inputs": lambda module, trace: module.corrupted_inputs(trace["x"], trace.observed),
+    "features": lambda module, trace: module.encoder(trace["inputs"]),
     "mean": lambda module, trace: module.code.mean(trace["features"]),
     "log_var": lambda module, trace: module.code.log_var(trace["features"]),
     "code": lambda module, trace: module.code.draw(trace),
@@ -96,8 +165,9 @@ class Trace(dict[str, Tensor]):
     Keys are those of ``QUANTITIES`` and ``x``. A phase that never asks for the output never runs the decoder.
     """
 
-    def __init__(self, module: Autoencoder, x: Tensor) -> None:
+    def __init__(self, module: Autoencoder, x: Tensor, observed: Tensor | None = None) -> None:
         super().__init__(x=x)
+        self.observed = observed
         self._module = module
 
     def __missing__(self, name: str) -> Tensor:

@@ -4,7 +4,8 @@ So a fit draws from its own generator only, whole blocks at a time, and one mode
 trained alone or beside others.
 """
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
@@ -125,28 +126,55 @@ class Dropout(nn.Module):
         return x * (uniform_like(x) >= self.probability) / (1 - self.probability)
 
 
-class Masking(nn.Module):
-    """Set a share of the cells to zero while training (Vincent et al. 2010, section 3.3)."""
+class Corruption(nn.Module, ABC):
+    """What happens to rows before they are encoded while training."""
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(n, n_cells), (n, n_cells) -> the same: cells, and which of them are there."""
+        return self.corrupted(x, observed) if self.training else (x, observed)
+
+    @abstractmethod
+    def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return what training sees of the cells."""
+
+
+class Masking(Corruption):
+    """Take a share of the cells away (Vincent et al. 2010, section 3.3): they are encoded as if they were missing."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, d) -> (n, d)."""
-        return x * (uniform_like(x) >= self.share) if self.training else x
+    def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Set cells to 0, which stands for a missing one."""
+        kept = (uniform_like(x) >= self.share).to(x.dtype)
+        return x * kept, observed if observed is None else observed * kept
 
 
-class GaussianNoise(nn.Module):
-    """Add normal noise while training, its standard deviation in units of the encoded columns."""
+class GaussianNoise(Corruption):
+    """Add normal noise to numbers, its standard deviation in units of the encoded columns.
 
-    def __init__(self, sigma: float) -> None:
+    Parameters
+    ----------
+    sigma : float
+        The standard deviation.
+    n_numbers : int
+        Columns that hold numbers; they come first. Other cells stay as they are.
+    """
+
+    def __init__(self, sigma: float, n_numbers: int) -> None:
         super().__init__()
         self.sigma = sigma
+        self.n_numbers = n_numbers
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, d) -> (n, d)."""
-        return x + self.sigma * normal_like(x) if self.training else x
+    def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Move the numbers."""
+        numbers, others = x[:, : self.n_numbers], x[:, self.n_numbers :]
+        numbers = numbers + self.sigma * normal_like(numbers)
+        return torch.cat([numbers, others], 1) if others.shape[1] else numbers, observed
 
 
-CORRUPTIONS = {"mask": Masking, "gaussian": GaussianNoise}
+CORRUPTIONS: dict[str, Callable[[float, int], Corruption]] = {  # of a size, and the number of numeric columns
+    "mask": lambda share, n_numbers: Masking(share),
+    "gaussian": GaussianNoise,
+}

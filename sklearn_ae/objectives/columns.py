@@ -1,15 +1,55 @@
-"""Kinds of column: what the decoder's raw output means, as a loss and a link."""
+"""Kinds of column: what the encoder sees of a cell, what the decoder's output means, and what it costs."""
 
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import groupby, repeat
+from operator import add
+from typing import Any
+
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
-from sklearn_ae.modules.autoencoder import Likelihood
+from sklearn_ae.modules.autoencoder import Columns
+from sklearn_ae.modules.mlp import linear
 from sklearn_ae.objectives import losses
 
+FEW = 256  # categories that are an input each; where there are more, vectors stand for them
+WIDTH = 16  # of the vectors that stand for categories where there are many
+SCORES = 1 << 22  # of categories, computed at once
+NEVER = -1e9  # logarithm of the probability of what can't be, finite so that its gradient is
 
-class UnitGaussian(Likelihood):
-    """Numeric columns with unit noise on the scale that the module sees."""
+
+class Numbers(Columns):
+    """Columns of which encoder and decoder have one number each.
+
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns.
+    """
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__(n_columns, n_columns, n_columns)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the cells themselves."""
+        return x
+
+    def per_input(self, values: Tensor) -> Tensor:
+        """Return the values themselves."""
+        return values
+
+    def typical(self, output: Tensor) -> Tensor:
+        """Return the expected cells."""
+        return self.link(output)
+
+
+class UnitGaussian(Numbers):
+    """Numbers with unit noise on the scale that the module sees."""
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Half the squared error and the constant of the density."""
@@ -24,8 +64,8 @@ class UnitGaussian(Likelihood):
         return output + noise.normal_like(output)
 
 
-class Gaussian(Likelihood):
-    """Numeric columns with a noise of their own, one for all columns or one each.
+class Gaussian(Numbers):
+    """Numbers with a noise of their own, one for all columns or one each.
 
     Parameters
     ----------
@@ -35,8 +75,8 @@ class Gaussian(Likelihood):
         Standard deviation of the noise, or where learning begins.
     per_column : bool, default=False
         Whether every column has its own noise.
-    learned : bool, default=True
-        Whether the noise is learned. A fixed one is no part of the state that a fit goes on from.
+    fixed : bool, default=False
+        Whether the noise stays what it is. It is then no part of the state that a fit goes on from.
     """
 
     rate = 0.05  # of the running mean
@@ -44,10 +84,11 @@ class Gaussian(Likelihood):
 
     variance: Tensor
 
-    def __init__(self, n_columns: int, *, sigma: float = 1.0, per_column: bool = False, learned: bool = True) -> None:
-        super().__init__()
+    def __init__(self, n_columns: int, *, sigma: float = 1.0, per_column: bool = False, fixed: bool = False) -> None:
+        super().__init__(n_columns)
+        self.fixed = fixed
         variance = torch.full((n_columns,) if per_column else (), float(sigma) ** 2)
-        self.register_buffer("variance", variance, persistent=learned)
+        self.register_buffer("variance", variance, persistent=not fixed)
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the negative log-density under the noise as it stands."""
@@ -60,6 +101,15 @@ class Gaussian(Likelihood):
     def draw(self, output: Tensor) -> Tensor:
         """Return the output with noise."""
         return output + self.variance.sqrt() * noise.normal_like(output)
+
+    def learned(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Return the noise after a batch."""
+        if self.fixed:
+            return {}
+        squared_errors = (x - output).square()
+        if squared_errors.ndim > weight.ndim:
+            squared_errors = squared_errors.mean(1)
+        return {"variance": self.running_variance(squared_errors, weight)}
 
     def running_variance(self, squared_errors: Tensor, weight: Tensor) -> Tensor:
         """Return the variance after one more batch: the closed-form maximum of the likelihood, as a running mean.
@@ -76,8 +126,8 @@ class Gaussian(Likelihood):
         return torch.lerp(self.variance, batch, self.rate).clamp(min=self.floor)
 
 
-class Bernoulli(Likelihood):
-    """Columns with values in [0, 1], outputs are log-odds."""
+class Bernoulli(Numbers):
+    """Truth values, or numbers in [0, 1]; outputs are log-odds."""
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the binary cross-entropy."""
@@ -90,3 +140,266 @@ class Bernoulli(Likelihood):
     def draw(self, output: Tensor) -> Tensor:
         """Return zeros and ones."""
         return (noise.uniform_like(output) < output.sigmoid()).to(output.dtype)
+
+
+class Counts(Numbers):
+    """Counts, outputs are logarithms of a rate; the encoder sees ``log(1 + x)``."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return logarithms, since counts may be large."""
+        return x.log1p()
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the logarithm of one more than the rate."""
+        return losses.rate(output).log1p()
+
+    def typical(self, output: Tensor) -> Tensor:
+        """Return the rate."""
+        return losses.rate(output)
+
+
+class Poisson(Counts):
+    """Counts of independent events."""
+
+    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return the negative log-probability under a Poisson distribution."""
+        return losses.poisson(x, output, observed)
+
+    def draw(self, output: Tensor) -> Tensor:
+        """Return counts."""
+        return _quantiles(stats.poisson, noise.uniform_like(output), losses.rate(output))
+
+
+class NegativeBinomial(Counts):
+    """Counts that vary more than independent events do, by a dispersion of each column's own that is learned."""
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__(n_columns)
+        self.log_dispersion = nn.Parameter(torch.zeros(n_columns))
+
+    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return the negative log-probability under a negative binomial distribution."""
+        return losses.negative_binomial(x, output, self.log_dispersion, observed)
+
+    def draw(self, output: Tensor) -> Tensor:
+        """Return counts."""
+        size = (-self.log_dispersion).exp().expand_as(output)
+        return _quantiles(stats.nbinom, noise.uniform_like(output), size, size / (size + losses.rate(output)))
+
+
+class Categorical(Columns):
+    """Columns with the same number of categories, each of them an input that is 1 or 0, and an output.
+
+    Parameters
+    ----------
+    n_columns, n_categories : int
+        Number of columns, and of categories in each.
+    """
+
+    categories: Tensor
+
+    def __init__(self, n_columns: int, n_categories: int) -> None:
+        width = n_columns * n_categories
+        super().__init__(n_columns, width, width)
+        self.n_categories = n_categories
+        self.register_buffer("categories", torch.arange(1.0, n_categories + 1), persistent=False)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return 1 for the category of a cell and 0 for all others; a missing cell has none."""
+        return (x.unsqueeze(-1) == self.categories).to(x.dtype).flatten(-2)
+
+    def per_input(self, values: Tensor) -> Tensor:
+        """Repeat the values for the categories."""
+        return values.unsqueeze(-1).expand(*values.shape, self.n_categories).flatten(-2)
+
+    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy."""
+        cost = losses.categorical(_index(x), self._by_column(output))
+        return (cost if observed is None else cost * observed).sum(-1)
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the probability of each category."""
+        return self._by_column(output).softmax(-1).flatten(-2)
+
+    def typical(self, output: Tensor) -> Tensor:
+        """Return the most probable category."""
+        return (self._by_column(output).argmax(-1) + 1).to(output.dtype)
+
+    def draw(self, output: Tensor) -> Tensor:
+        """Return categories."""
+        logits = self._by_column(output)
+        return (_categories(logits, noise.uniform_like(logits[..., 0])) + 1).to(output.dtype)
+
+    def _by_column(self, output: Tensor) -> Tensor:
+        return output.unflatten(-1, (self.n_cells, self.n_categories))
+
+
+class Embedded(Columns):
+    """One column with many categories: a vector stands for each, and the decoder returns a vector as well.
+
+    A category's log-probability is that of its share in the training rows plus its product with the decoder's vector,
+    up to a constant. While training, the constant is estimated from the categories that the batch holds, which are
+    draws from those shares, so that no step costs anything for categories that it does not meet (sampled softmax,
+    Bengio & Senecal 2008).
+
+    Parameters
+    ----------
+    shares : Tensor of shape (n_categories,)
+        Share of each category in the training rows.
+    """
+
+    log_shares: Tensor
+
+    def __init__(self, shares: Tensor) -> None:
+        super().__init__(1, WIDTH, WIDTH)
+        self.vectors = linear(WIDTH, len(shares))
+        self.register_buffer("log_shares", shares.clamp(min=1e-12).log(), persistent=False)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the vector of the category; zeros stand for a missing one."""
+        return self.vectors.weight[_index(x).squeeze(-1)] * (x > 0)
+
+    def per_input(self, values: Tensor) -> Tensor:
+        """Repeat the values for the numbers of the vector."""
+        return values.expand(*values.shape[:-1], WIDTH)
+
+    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy; while training, an estimate."""
+        index = _index(x).squeeze(-1)
+        score = (self.vectors.weight[index] * output).sum(-1) + self.vectors.bias[index]
+        constant = self._constant_of_batch(x, output) if self.training else self._constant(output)
+        cost = constant - score - self.log_shares[index]
+        return cost if observed is None else cost * observed.squeeze(-1)
+
+    def _constant_of_batch(self, x: Tensor, output: Tensor) -> Tensor:
+        x = x.flatten()
+        index, known = _index(x), x > 0
+        scores = output @ self.vectors.weight[index].t() + torch.where(known, self.vectors.bias[index], NEVER)
+        return scores.logsumexp(-1) - known.sum().clamp(min=1).to(x.dtype).log()
+
+    def _constant(self, output: Tensor) -> Tensor:
+        return self._by_few(lambda few: self._logits(few).logsumexp(-1), output)
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the expected vector."""
+        return self._by_few(lambda few: self._logits(few).softmax(-1) @ self.vectors.weight, output)
+
+    def typical(self, output: Tensor) -> Tensor:
+        """Return the most probable category."""
+        return self._by_few(lambda few: self._logits(few).argmax(-1, keepdim=True) + 1, output).to(output.dtype)
+
+    def draw(self, output: Tensor) -> Tensor:
+        """Return categories."""
+        uniform = noise.uniform_like(output[..., 0])
+        drawn = self._by_few(lambda few, u: _categories(self._logits(few), u), output, uniform)
+        return (drawn + 1).unsqueeze(-1).to(output.dtype)
+
+    def _logits(self, output: Tensor) -> Tensor:
+        return self.vectors(output) + self.log_shares
+
+    def _by_few(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+        """Apply a function to a few rows at a time: all categories of many rows are a large matrix."""
+        size = max(1, SCORES // len(self.log_shares))
+        return torch.cat([function(*few) for few in zip(*(t.split(size) for t in tensors), strict=True)])
+
+
+NUMBERS: dict[str, Callable[[int], Columns]] = {
+    "bernoulli": Bernoulli,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+}
+
+
+def assembled(
+    numbers: Mapping[str, int], shares: Sequence[NDArray[np.float64]], gaussian: Callable[[int], Columns]
+) -> Columns:
+    """Return the columns of a table.
+
+    Parameters
+    ----------
+    numbers : mapping of str to int
+        Columns of each likelihood, in the order of the cells.
+    shares : sequence of ndarray
+        Of each column of categories, the share of each of them; few categories before many.
+    gaussian : callable
+        What makes columns of the likelihood "gaussian".
+    """
+    parts = [{"gaussian": gaussian, **NUMBERS}[likelihood](n) for likelihood, n in numbers.items()]
+    few = [len(of_column) for of_column in shares if len(of_column) <= FEW]
+    parts += [Categorical(len(list(same)), n_categories) for n_categories, same in groupby(few)]
+    parts += [Embedded(torch.from_numpy(of_column)) for of_column in shares[len(few) :]]
+    return parts[0] if len(parts) == 1 else Mixed(parts)
+
+
+class Mixed(Columns):
+    """Columns of several kinds, side by side.
+
+    Parameters
+    ----------
+    parts : sequence of Columns
+        The kinds, in the order of their cells.
+    """
+
+    def __init__(self, parts: Sequence[Columns]) -> None:
+        widths = ([part.n_cells, part.n_inputs, part.n_outputs] for part in parts)
+        self.n_of_cells, self.n_of_inputs, self.n_of_outputs = map(list, zip(*widths, strict=True))
+        super().__init__(sum(self.n_of_cells), sum(self.n_of_inputs), sum(self.n_of_outputs))
+        self.parts = nn.ModuleList(parts)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the inputs of all parts."""
+        return self._joined("embed", x.split(self.n_of_cells, -1))
+
+    def per_input(self, values: Tensor) -> Tensor:
+        """Repeat the values as the parts do."""
+        return self._joined("per_input", values.split(self.n_of_cells, -1))
+
+    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return the sum over the parts."""
+        return reduce(add, (part.loss(*of_part) for part, *of_part in self._by_part(x, output, observed)))
+
+    def link(self, output: Tensor) -> Tensor:
+        """Return the expected inputs of all parts."""
+        return self._joined("link", output.split(self.n_of_outputs, -1))
+
+    def typical(self, output: Tensor) -> Tensor:
+        """Return the typical cells of all parts."""
+        return self._joined("typical", output.split(self.n_of_outputs, -1))
+
+    def draw(self, output: Tensor) -> Tensor:
+        """Return the cells that the parts draw."""
+        return self._joined("draw", output.split(self.n_of_outputs, -1))
+
+    def learned(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Return the buffers of all parts."""
+        return {
+            f"parts.{i}.{name}": value
+            for i, (part, *of_part) in enumerate(self._by_part(x, output, weight))
+            for name, value in part.learned(*of_part).items()
+        }
+
+    def _by_part(self, x: Tensor, output: Tensor, of_cells: Tensor | None) -> Iterator[tuple[Any, ...]]:
+        of_parts = repeat(None) if of_cells is None else of_cells.split(self.n_of_cells, -1)
+        return zip(self.parts, x.split(self.n_of_cells, -1), output.split(self.n_of_outputs, -1), of_parts)  # noqa: B905
+
+    def _joined(self, method: str, of_parts: Iterable[Tensor]) -> Tensor:
+        return torch.cat(
+            [getattr(part, method)(of_part) for part, of_part in zip(self.parts, of_parts, strict=True)], -1
+        )
+
+
+def _index(x: Tensor) -> Tensor:
+    """Return the number of each category from 0 on; anything where the cell is missing."""
+    return (x - 1).clamp(min=0).long()
+
+
+def _categories(logits: Tensor, uniform: Tensor) -> Tensor:
+    """(..., C), (...) -> (...): the category in whose part of [0, 1) a number falls."""
+    below = logits.softmax(-1).cumsum(-1) <= uniform.unsqueeze(-1)
+    return below.sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def _quantiles(distribution: Any, uniform: Tensor, *parameters: Tensor) -> Tensor:
+    """Return the quantiles of a distribution of scipy."""
+    quantiles = distribution.ppf(uniform.cpu().numpy(), *(parameter.cpu().numpy() for parameter in parameters))
+    return torch.from_numpy(np.maximum(quantiles, 0)).to(uniform)

@@ -38,8 +38,36 @@ def bernoulli(x: Tensor, logits: Tensor, observed: Tensor | None = None) -> Tens
 
 
 def categorical(y: Tensor, logits: Tensor) -> Tensor:
-    """(n,), (n, C) -> (n,): ``-log softmax(logits)[y]``, the cross-entropy of a class index."""
-    return -logits.log_softmax(-1).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+    """(...), (..., C) -> (...): ``-log softmax(logits)[y]``, the cross-entropy of a class index."""
+    return -logits.log_softmax(-1).gather(-1, y.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+
+
+def rate(output: Tensor) -> Tensor:
+    """(...) -> (...): the exponential, kept where it is a usable number."""
+    return output.clamp(-20.0, 20.0).exp()
+
+
+def poisson(x: Tensor, log_rate: Tensor, observed: Tensor | None = None) -> Tensor:
+    """(n, d), (n, d) -> (n,): ``-log Poisson(x; rate)``, summed over the observed columns."""
+    cost = rate(log_rate) - x * log_rate.clamp(-20.0, 20.0) + torch.lgamma(x + 1)
+    return (cost if observed is None else cost * observed).sum(-1)
+
+
+def negative_binomial(x: Tensor, log_mean: Tensor, log_dispersion: Tensor, observed: Tensor | None = None) -> Tensor:
+    """(n, d), (n, d), (d,) -> (n,): minus the log-probability of counts of variance ``mean + dispersion * mean^2``.
+
+    Summed over the observed columns (Cameron & Trivedi 2013, eq. 3.26).
+    """
+    size, mean = (-log_dispersion).exp(), rate(log_mean)
+    together = (size + mean).log()
+    cost = (
+        torch.lgamma(size)
+        + torch.lgamma(x + 1)
+        - torch.lgamma(x + size)
+        + size * (log_dispersion + together)
+        + x * (together - mean.log())
+    )
+    return (cost if observed is None else cost * observed).sum(-1)
 
 
 def kl_normal(mean: Tensor, log_var: Tensor) -> Tensor:

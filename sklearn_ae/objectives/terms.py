@@ -17,7 +17,7 @@ from sklearn_ae.objectives import losses
 class Batch(NamedTuple):
     """What a term may read."""
 
-    x: Tensor  # (n, d) encoded rows; missing cells are 0
+    x: Tensor  # (n, d) encoded cells: numbers, and categories from 1 on; missing cells are 0
     y: Tensor | None = None  # (n,) class index or standardised value; anything where target_weight is 0
     weight: Tensor | None = None  # (n,) sample weights of mean 1 over the training rows
     target_weight: Tensor | None = None  # (n,) weights of the target, 0 for unlabelled rows; None: all alike
@@ -58,9 +58,9 @@ def over_draws(values: Tensor) -> Tensor:
 
 def reconstruction_by_draw(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(x | z)``: (n,), or (n, L) for several draws a row."""
-    output = trace["output"]
-    observed = None if batch.observed is None else rows_for(batch.observed, output)
-    return module.likelihood.loss(rows_for(batch.x, output), output, observed)
+    output, counted = trace["output"], module.counted(batch.x, batch.observed)
+    counted = None if counted is None else rows_for(counted, output)
+    return module.columns.loss(rows_for(batch.x, output), output, counted)
 
 
 def reconstruction(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
@@ -100,7 +100,8 @@ def sparsity(module: Autoencoder, batch: Batch, trace: Trace, target: float = 0.
 
 def contractive(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return the squared Frobenius norm of the encoder's Jacobian, (n,) (Rifai et al. 2011, eq. 2)."""
-    code, pull_back, *_ = torch.func.vjp(module.encode, batch.x)
+    inputs = module.inputs(batch.x, batch.observed)
+    code, pull_back, *_ = torch.func.vjp(lambda seen: module.code.mean(module.encoder(seen)), inputs)
     directions = torch.eye(code.shape[-1], dtype=code.dtype, device=code.device)
     jacobian = torch.vmap(lambda direction: pull_back(direction.expand_as(code))[0])(directions)  # (k, n, d)
     return jacobian.square().sum((0, 2))

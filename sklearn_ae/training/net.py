@@ -337,7 +337,8 @@ class AutoencoderNet(NeuralNet):
     def _check_result(self, rows: Rows) -> None:
         """Raise if the last step has thrown the module off: the losses are those before the steps."""
         self._set_training(False)
-        if not self.module_(rows.slice(0, CHUNK).x).isfinite().all():
+        first = rows.slice(0, CHUNK)
+        if not self.module_(first.x, first.observed).isfinite().all():
             self._check_converging({"reconstructed rows": nan})
 
 

@@ -49,7 +49,7 @@ class Phase:
 
     def evaluate(self, module: Autoencoder, batch: Batch) -> "Evaluation":
         """Run the module on a batch; noise has to be handed in."""
-        trace = Trace(module, batch.x)
+        trace = Trace(module, batch.x, batch.observed)
         terms = {name: _summary(name, term(module, batch, trace), batch) for name, term in self.terms.items()}
         buffers = {} if self.buffers is None else self.buffers(module, batch, trace)
         return Evaluation(terms, self.loss(terms), buffers)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
@@ -15,9 +14,9 @@ N, D, K = 6, 4, 2
 X = torch.randn(N, D, generator=torch.Generator().manual_seed(1))
 
 
-def autoencoder(Code=PointCode, likelihood=None, **parts):
+def autoencoder(Code=PointCode, columns=None, **parts):
     module = Autoencoder(
-        hidden_layers([D, 5], "tanh"), Code(5, K), mlp([K, 5, D], "tanh"), likelihood or UnitGaussian(), **parts
+        hidden_layers([D, 5], "tanh"), Code(5, K), mlp([K, 5, D], "tanh"), columns or UnitGaussian(D), **parts
     )
     draw_weights(module, torch.Generator().manual_seed(0))
     return module
@@ -84,13 +83,13 @@ def test_a_trace_holds_the_rows_and_what_the_module_makes_of_them():
     assert torch.equal(trace["logits"], module.head(code))
 
 
-@pytest.mark.parametrize("likelihood", [UnitGaussian(), Bernoulli()])
+@pytest.mark.parametrize("columns", [UnitGaussian(D), Bernoulli(D)])
 @pytest.mark.parametrize("Code", [PointCode, GaussianCode])
-def test_encode_is_the_mean_and_decode_goes_through_the_link(Code, likelihood):
-    module = autoencoder(Code, likelihood)
+def test_encode_is_the_mean_and_decode_goes_through_the_link(Code, columns):
+    module = autoencoder(Code, columns)
     code = module.code.location(module.encoder(X))
     assert torch.equal(module.encode(X), code)
-    assert torch.equal(module.decode(code), likelihood.link(module.decoder(code)))
+    assert torch.equal(module.decode(code), columns.link(module.decoder(code)))
     assert torch.equal(module(X), module.decode(code))
 
 
@@ -104,14 +103,14 @@ def test_predicting_without_a_head_raises():
         autoencoder().predict(X)
 
 
-@pytest.mark.parametrize("corruption", [Masking(0.5), GaussianNoise(0.5)])
+@pytest.mark.parametrize("corruption", [Masking(0.5), GaussianNoise(0.5, D)])
 def test_rows_are_corrupted_before_they_are_encoded_while_training_only(corruption):
     module = autoencoder(corruption=corruption)
     with noise.drawn(torch.Generator().manual_seed(0)):
         trace = Trace(module, X)
         features = trace["features"]
     with noise.drawn(torch.Generator().manual_seed(0)):
-        assert torch.equal(features, module.encoder(corruption(X)))
+        assert torch.equal(features, module.encoder(corruption(X)[0]))
     assert torch.equal(trace["x"], X)
     assert not torch.equal(features, module.encoder(X))
     module.eval()
@@ -125,4 +124,4 @@ def test_encode_never_corrupts():
 
 
 def test_without_corruption_nothing_stands_in_front():
-    assert isinstance(autoencoder().corruption, nn.Identity)
+    assert autoencoder().corruption is None

@@ -17,7 +17,17 @@ ASKING = {
 }
 asking = pytest.mark.parametrize(("ask", "request_"), ASKING.values(), ids=ASKING)
 
-LAYERS = {"dropout": Dropout, "mask": Masking, "gaussian": GaussianNoise}
+
+def gaussian(sigma):
+    return GaussianNoise(sigma, n_numbers=3)
+
+
+def through(layer, x):
+    """What a layer makes of rows; a corruption returns the mask as well."""
+    return layer(x) if isinstance(layer, Dropout) else layer(x)[0]
+
+
+LAYERS = {"dropout": Dropout, "mask": Masking, "gaussian": gaussian}
 layers = pytest.mark.parametrize("Layer", LAYERS.values(), ids=LAYERS)
 
 
@@ -165,14 +175,14 @@ def test_a_thread_does_not_inherit_a_source():
 @layers
 def test_a_noise_layer_is_off_in_eval_mode(Layer):
     x = torch.randn(3, 2, generator=generator())
-    assert torch.equal(Layer(0.4).eval()(x), x)  # and asks for nothing: asking would raise
+    assert torch.equal(through(Layer(0.4).eval(), x), x)  # and asks for nothing: asking would raise
 
 
 @layers
 def test_a_noise_layer_asks_once_for_each_row(Layer):
     with noise.recorded() as asked:
         Layer(0.4)(torch.ones(3, 2))
-    assert asked == [Request("normal" if Layer is GaussianNoise else "uniform", (2,), per_row=True)]
+    assert asked == [Request("normal" if Layer is gaussian else "uniform", (2,), per_row=True)]
 
 
 X = torch.tensor([[2.0, -4.0, 6.0]])
@@ -184,20 +194,20 @@ UNIFORM = torch.tensor([[0.1, 0.25, 0.9]])
     [
         (Dropout(0.25), UNIFORM, [[0.0, -4.0 / 0.75, 8.0]]),  # kept from the probability on, and scaled up
         (Masking(0.25), UNIFORM, [[0.0, -4.0, 6.0]]),
-        (GaussianNoise(0.5), torch.tensor([[1.0, -2.0, 0.0]]), [[2.5, -5.0, 6.0]]),
+        (GaussianNoise(0.5, 3), torch.tensor([[1.0, -2.0, 0.0]]), [[2.5, -5.0, 6.0]]),
     ],
     ids=LAYERS,
 )
 def test_a_noise_layer_equals_a_hand_computation(layer, numbers, expected):
     with noise.handed([numbers]):
-        assert torch.allclose(layer(X), torch.tensor(expected))
+        assert torch.allclose(through(layer, X), torch.tensor(expected))
 
 
-@pytest.mark.parametrize("Layer", [Dropout, GaussianNoise])
+@pytest.mark.parametrize("Layer", [Dropout, gaussian])
 def test_noise_keeps_the_expectation(Layer):
     x = torch.tensor([1.0, -3.0], dtype=torch.float64).expand(20_000, 2)
     with noise.drawn(generator()):
-        noisy = Layer(0.3)(x)
+        noisy = through(Layer(0.3), x)
     error = noisy.std(0) / len(x) ** 0.5
     assert ((noisy.mean(0) - x[0]).abs() < 4 * error).all()
     assert (noisy.std(0) > 0.2).all()
@@ -207,7 +217,7 @@ def test_noise_keeps_the_expectation(Layer):
 @pytest.mark.parametrize("Layer", [Dropout, Masking])
 def test_a_share_of_the_cells_is_set_to_zero(Layer, share):
     with noise.drawn(generator()):
-        noisy = Layer(share)(torch.ones(20_000, 2))
+        noisy = through(Layer(share), torch.ones(20_000, 2))
     assert (noisy == 0).double().mean().item() == pytest.approx(share, abs=4 * 0.5 / 40_000**0.5)
 
 
@@ -215,8 +225,20 @@ def test_a_share_of_the_cells_is_set_to_zero(Layer, share):
 def test_without_noise_the_rows_pass_unchanged(Layer):
     x = torch.randn(3, 2, generator=generator())
     with noise.drawn(generator()):
-        assert torch.equal(Layer(0.0)(x), x)
+        assert torch.equal(through(Layer(0.0), x), x)
 
 
 def test_the_kinds_of_corruption_have_names():
-    assert {"mask": Masking, "gaussian": GaussianNoise} == CORRUPTIONS
+    assert {name: type(make(0.5, 2)) for name, make in CORRUPTIONS.items()} == {
+        "mask": Masking,
+        "gaussian": GaussianNoise,
+    }
+
+
+@pytest.mark.parametrize("layer", [Masking(0.5), GaussianNoise(0.5, 2)], ids=["mask", "gaussian"])
+def test_a_corruption_tells_which_cells_are_left(layer):
+    observed = torch.tensor([[1.0, 0.0, 1.0]])
+    with noise.handed([torch.tensor([[0.1, 0.9, 0.9]])[:, : 2 if isinstance(layer, GaussianNoise) else 3]]):
+        x, left = layer(X, observed)
+    assert left.tolist() == ([[0.0, 0.0, 1.0]] if isinstance(layer, Masking) else [[1.0, 0.0, 1.0]])
+    assert x[0, 2] == X[0, 2]  # the third column holds categories: no noise of a number's kind

@@ -16,10 +16,10 @@ ERRORS = (X * SPREAD).square()
 ALL = torch.ones(N, D, dtype=torch.float64)
 
 KINDS = {
-    "unit": UnitGaussian(),
+    "unit": UnitGaussian(D),
     "scalar": Gaussian(D, sigma=0.5).double(),
     "column": Gaussian(D, sigma=2.0, per_column=True).double(),
-    "bernoulli": Bernoulli(),
+    "bernoulli": Bernoulli(D),
 }
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
@@ -45,7 +45,7 @@ def test_a_numeric_column_costs_its_negative_log_density(kind, expected):
 
 
 def test_a_column_of_probabilities_costs_its_cross_entropy():
-    assert torch.equal(Bernoulli().loss(X.sigmoid(), OUTPUT), losses.bernoulli(X.sigmoid(), OUTPUT))
+    assert torch.equal(Bernoulli(D).loss(X.sigmoid(), OUTPUT), losses.bernoulli(X.sigmoid(), OUTPUT))
 
 
 @kinds
@@ -75,14 +75,14 @@ def test_the_draws_of_a_numeric_column_spread_as_its_noise(name, sigma):
 
 def test_the_draws_of_a_probability_are_zeros_and_ones():
     with noise.drawn(torch.Generator().manual_seed(0)):
-        rows = Bernoulli().draw(OUTPUT)
+        rows = Bernoulli(D).draw(OUTPUT)
     assert rows.dtype == OUTPUT.dtype
     assert set(rows.unique().tolist()) == {0.0, 1.0}
 
 
 def test_a_probability_of_one_is_always_drawn_and_of_zero_never():
     with noise.handed([torch.tensor([[0.0, 0.999999]] * 2)]):
-        rows = Bernoulli().draw(torch.tensor([[-1e3, -1e3], [1e3, 1e3]]))
+        rows = Bernoulli(D).draw(torch.tensor([[-1e3, -1e3], [1e3, 1e3]]))
     assert rows.tolist() == [[0, 0], [1, 1]]
 
 

@@ -28,12 +28,12 @@ WEIGHT = torch.tensor([1.0, 0.0, 2.0, 0.5, 1.5, 1.0], dtype=torch.float64)
 OBSERVED = (normal(N, D) > -0.5).double()
 
 
-def autoencoder(encoder=None, n_features=5, n_components=K, likelihood=None):
+def autoencoder(encoder=None, n_features=5, n_components=K, columns=None):
     module = Autoencoder(
         encoder or hidden_layers([D, n_features], "tanh"),
         PointCode(n_features, n_components),
         mlp([n_components, D], "tanh"),
-        likelihood or UnitGaussian(),
+        columns or UnitGaussian(D),
     ).double()
     draw_weights(module, torch.Generator().manual_seed(0))
     return module
@@ -82,14 +82,14 @@ def test_a_batch_is_mapped_where_something_is_there():
 
 @pytest.mark.parametrize("observed", [None, OBSERVED], ids=["full", "gaps"])
 @pytest.mark.parametrize(
-    "likelihood",
-    [UnitGaussian(), Gaussian(D, sigma=0.5, per_column=True).double(), Bernoulli()],
+    "columns",
+    [UnitGaussian(D), Gaussian(D, sigma=0.5, per_column=True).double(), Bernoulli(D)],
     ids=lambda o: type(o).__name__,
 )
-def test_the_reconstruction_is_the_loss_of_the_likelihood(likelihood, observed):
+def test_the_reconstruction_is_the_loss_of_the_columns(columns, observed):
     x = X.sigmoid()
-    found = terms.reconstruction(autoencoder(likelihood=likelihood), Batch(x, observed=observed), {"output": OUTPUT})
-    assert torch.equal(found, likelihood.loss(x, OUTPUT, observed))
+    found = terms.reconstruction(autoencoder(columns=columns), Batch(x, observed=observed), {"output": OUTPUT})
+    assert torch.equal(found, columns.loss(x, OUTPUT, observed))
 
 
 @pytest.mark.parametrize("observed", [None, OBSERVED], ids=["full", "gaps"])

@@ -10,7 +10,8 @@ from scipy.sparse import csr_matrix
 
 from sklearn_ae.modules.noise import Request
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.tables import Dense, NumericTable
+from sklearn_ae.tables.scales import NumericTable
+from sklearn_ae.tables.sources import Dense
 from sklearn_ae.training import batches
 from sklearn_ae.training.batches import Chunks, EncodedRows, EqualBatches, Rows, draw_noise, noise_numbers
 

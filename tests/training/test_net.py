@@ -43,7 +43,7 @@ def net_of(Code=PointCode, *, dropout=0.0, corruption=None, phases=(AUTOENCODER,
         hidden_layers([D, 5], "tanh", dropout),
         Code(5, K),
         mlp([K, 5, D], "tanh", dropout),
-        UnitGaussian(),
+        UnitGaussian(D),
         linear(K, 1),
         corruption,
     ).double()

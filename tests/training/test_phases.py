@@ -226,19 +226,19 @@ def test_the_terms_of_a_phase_share_one_pass():
 
 
 def doubled_variance(module, batch, trace):
-    return {"likelihood.variance": 2 * trace["output"].square().mean()}
+    return {"columns.variance": 2 * trace["output"].square().mean()}
 
 
 def test_new_values_of_buffers_are_returned_not_written():
     module = autoencoder()
     phase = Phase("own", ("decoder",), {"reconstruction": reconstruction}, buffers=doubled_variance)
     _, evaluation = gradients(module, phase, moved(phase, module), Batch(X), DRAWS)
-    assert list(evaluation.buffers) == ["likelihood.variance"]
-    assert not evaluation.buffers["likelihood.variance"].requires_grad
-    assert module.likelihood.variance == 1
+    assert list(evaluation.buffers) == ["columns.variance"]
+    assert not evaluation.buffers["columns.variance"].requires_grad
+    assert module.columns.variance == 1
     features = module.encoder(X)
     code = module.code.mean(features) + (0.5 * module.code.log_var(features)).exp() * DRAWS[0]
-    assert torch.allclose(evaluation.buffers["likelihood.variance"], 2 * module.decoder(code).square().mean())
+    assert torch.allclose(evaluation.buffers["columns.variance"], 2 * module.decoder(code).square().mean())
 
 
 def test_without_buffers_none_are_returned():

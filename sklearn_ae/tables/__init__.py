@@ -1,0 +1,1 @@
+"""A DataFrame or array, and the tensors that a module sees."""

@@ -1,0 +1,248 @@
+"""What the columns of a table are: learned when it is first seen, the same for every table after it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_ae.tables.columns import Categories, Column, Number, Truth, WholeNumber
+from sklearn_ae.tables.containers import Container, FrameContainer
+from sklearn_ae.tables.sources import Coded
+
+NUMERIC = ("gaussian", "bernoulli", "poisson", "negative_binomial")  # likelihoods of numbers, in the order of the cells
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The cells of a row in their order: numbers by their likelihood, then categories, few before many.
+
+    Parameters
+    ----------
+    numbers : mapping of str to int
+        Columns of each likelihood.
+    shares : tuple of ndarray
+        Of each column of categories, the share of each of them.
+    """
+
+    numbers: Mapping[str, int]
+    shares: tuple[NDArray[np.float64], ...] = ()
+
+    @property
+    def n_cells(self) -> int:
+        """Columns of the table."""
+        return sum(self.numbers.values()) + len(self.shares)
+
+    @property
+    def n_numbers(self) -> int:
+        """Columns that are standardised; they come first."""
+        return self.numbers.get("gaussian", 0)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says of the columns."""
+
+    categorical_features: Any = "from_dtype"
+    likelihood: str | Mapping[Any, str] = "auto"
+    max_categories: int | None = None
+
+    @property
+    def by_column(self) -> bool:
+        """Whether columns of an array are told apart."""
+        return isinstance(self.likelihood, Mapping) or not (
+            self.categorical_features is None or isinstance(self.categorical_features, str)
+        )
+
+
+class Schema:
+    """The columns of a table.
+
+    Parameters
+    ----------
+    container : Container
+        A table without rows, of the kind that was first seen.
+    columns : sequence of Column
+        What was learned of each.
+    options : Options
+        What the user said.
+
+    Attributes
+    ----------
+    order : ndarray of int
+        Positions of the columns in the order of the cells.
+    """
+
+    def __init__(self, container: Container, columns: Sequence[Column], options: Options) -> None:
+        self.container = container
+        self.columns = columns
+        self.options = options
+        self.order = np.array(
+            sorted(range(len(columns)), key=lambda position: _rank(columns[position])), dtype=np.int64
+        )
+
+    @classmethod
+    def learn(cls, container: Container, options: Options, left_out: NDArray[np.bool_] | None = None) -> Self:
+        """Learn the kinds, the categories and the ranges of the columns, from all rows but those that are left out."""
+        categorical = _categorical(container, options.categorical_features)
+        likelihood = _likelihoods(container, options.likelihood)
+        columns = [
+            _categories(container, position, left_out, options.max_categories)
+            if categorical[position]
+            else _numeric(container, position, left_out, likelihood[position])
+            for position in range(len(container.names))
+        ]
+        return cls(container.empty(), columns, options)
+
+    @property
+    def layout(self) -> Layout:
+        """The cells of a row."""
+        columns = [self.columns[position] for position in self.order]
+        numbers = Counter(column.likelihood for column in columns if not isinstance(column, Categories))
+        shares = tuple(column.shares for column in columns if isinstance(column, Categories))
+        return Layout({name: numbers[name] for name in NUMERIC if numbers[name]}, shares)
+
+    @property
+    def labels(self) -> list[Any]:
+        """How messages call the columns, in the order of the cells."""
+        return [self.container.names[position] for position in self.order]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether cells are what the table itself holds: numbers of an array, in their order."""
+        in_order = bool((self.order == np.arange(len(self.order))).all())
+        return in_order and not self.layout.shares and not isinstance(self.container, FrameContainer)
+
+    def source(self, container: Container, handle_unknown: str) -> Any:
+        """Return the cells of a table with these columns, missing ones NaN; of a sparse matrix as a sparse matrix."""
+        n_numbers = self.layout.n_cells - len(self.layout.shares)
+        numbers = container.numbers(self.order[:n_numbers].tolist()) if n_numbers else None
+        if n_numbers == len(self.order):
+            return numbers
+        if isinstance(self.container, FrameContainer) and not isinstance(container, FrameContainer):
+            raise TypeError(
+                "rows must come in a DataFrame, because the estimator was fitted on one with categories, however: "
+                f"{container.kind_of_table}. Give a DataFrame with the same columns"
+            )
+        coded = np.empty((len(container), len(self.order) - n_numbers), np.int32)
+        for i, position in enumerate(self.order[n_numbers:]):
+            values, missing = container.values(position)
+            coded[:, i] = self.columns[position].numbered(values, missing, container.label(position), handle_unknown)
+        return Coded(numbers, coded)
+
+    def weights(self, asked: Any) -> list[float] | None:
+        """Return the weight of each column, in the order of the cells, or None where all weigh the same."""
+        if asked is None:
+            return None
+        n = len(self.columns)
+        if isinstance(asked, Mapping):
+            unknown = [name for name in asked if name not in self.container.names]
+            if unknown:
+                raise ValueError(
+                    f"column_weight must name columns of X, however: {unknown!r} among {self.container.names!r}"
+                )
+            asked = [asked.get(name, 1.0) for name in self.container.names]
+        weights = np.asarray(asked, dtype=np.float64)
+        if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError(f"column_weight must hold {n} numbers, none of them negative, however: {asked!r}")
+        return weights[self.order].tolist()
+
+    def restored(self, cells: NDArray, like: Any = None) -> Any:
+        """Return the table that cells stand for, rows labelled as those of ``like``."""
+        return cells if self.is_plain else self.container.made_of(self._restored(cells), like)
+
+    def filled(self, container: Container, cells: NDArray, like: Any) -> Any:
+        """Return a table with its missing cells replaced."""
+        columns = []
+        for position, restored in enumerate(self._restored(cells)):
+            values, missing = container.values(position)
+            columns.append(_replaced(values, missing, restored))
+        return self.container.made_of(columns, like)
+
+    def _restored(self, cells: NDArray) -> list[NDArray]:
+        place = np.argsort(self.order)
+        return [column.restored(cells[:, place[i]]) for i, column in enumerate(self.columns)]
+
+
+def _rank(column: Column) -> tuple[int, int]:
+    if isinstance(column, Categories):
+        return len(NUMERIC), len(column.shares)
+    return NUMERIC.index(column.likelihood), 0
+
+
+def _numeric(container: Container, position: int, left_out: NDArray[np.bool_] | None, likelihood: str | None) -> Column:
+    kind = container.kind(position)
+    if kind == "category":
+        raise ValueError(
+            f"columns of strings are categories, however {container.label(position)} is not among "
+            "categorical_features: name it there, or leave the default categorical_features='from_dtype'"
+        )
+    if kind == "truth":
+        return Truth(likelihood or "bernoulli")
+    if kind == "number":
+        return Number(likelihood or "gaussian")
+    return WholeNumber.learn(*_values(container, position, left_out), likelihood or "gaussian")
+
+
+def _categories(
+    container: Container, position: int, left_out: NDArray[np.bool_] | None, max_categories: int | None
+) -> Column:
+    values, missing = _values(container, position, left_out)
+    return Categories.learn(values, missing, container.ordered_categories(position), max_categories)
+
+
+def _values(
+    container: Container, position: int, left_out: NDArray[np.bool_] | None
+) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Return the cells of a column, and which of them nothing is learned from."""
+    values, missing = container.values(position)
+    return values, missing if left_out is None else missing | left_out
+
+
+def _categorical(container: Container, asked: Any) -> NDArray[np.bool_]:
+    """Return which columns hold categories, (n_columns,)."""
+    n = len(container.names)
+    if isinstance(asked, str) and asked == "from_dtype":
+        return np.array([container.kind(position) == "category" for position in range(n)], dtype=bool)
+    if asked is None:
+        return np.zeros(n, dtype=bool)
+    asked = np.asarray(asked)
+    if asked.dtype.kind == "b":
+        if asked.shape != (n,):
+            raise ValueError(
+                f"categorical_features as a mask must have one entry for each of {n} columns, however: "
+                f"shape {asked.shape}"
+            )
+        return asked
+    named = asked.dtype.kind not in "iu"
+    known = container.names if named else range(n)
+    unknown = [entry for entry in asked.tolist() if entry not in known]
+    if asked.ndim != 1 or unknown:
+        raise ValueError(
+            f"categorical_features must be names or positions of columns, however: {unknown or asked.tolist()!r} among "
+            f"{list(known)!r}"
+        )
+    return np.isin(container.names, asked) if named else np.isin(np.arange(n), asked)
+
+
+def _likelihoods(container: Container, asked: str | Mapping[Any, str]) -> list[str | None]:
+    """Return the likelihood that is asked for each column, None where its dtype decides."""
+    if isinstance(asked, str):
+        return [None if asked == "auto" else asked] * len(container.names)
+    unknown = [name for name in asked if name not in container.names]
+    if unknown:
+        raise ValueError(f"likelihood must name columns of X, however: {unknown!r} among {container.names!r}")
+    wrong = [kind for kind in asked.values() if kind not in ("auto", *NUMERIC)]
+    if wrong:
+        raise ValueError(f"likelihood of a column must be one of {['auto', *NUMERIC]}, however: {wrong[0]!r}")
+    return [None if asked.get(name, "auto") == "auto" else asked[name] for name in container.names]
+
+
+def _replaced(values: NDArray, missing: NDArray[np.bool_], restored: NDArray) -> NDArray:
+    if not missing.any():
+        return values
+    filled = values.copy()
+    filled[missing] = restored[missing]
+    return filled
