@@ -20,6 +20,8 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from torch import Tensor, nn
 
 from sklearn_ae.families.documentation import documented
+from sklearn_ae.families.generation import codes_of_classes
+from sklearn_ae.families.imputation import drawn_cells, errors_of_guesses, expected_cells
 from sklearn_ae.families.parameters import Anything, Flag, Instance, Number, OneOf, Sizes, Whole, check_parameters
 from sklearn_ae.families.samples import Samples, check_weight, of_mean_one
 from sklearn_ae.families.targets import (
@@ -31,6 +33,7 @@ from sklearn_ae.families.targets import (
     check_target,
     is_unlabeled,
 )
+from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Columns
 from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
@@ -187,8 +190,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         """Return the cells that codes stand for, (n, n_cells)."""
         return module.decode(codes)
 
-    def _learn_codes(self, rows: Rows, random: np.random.RandomState) -> None:
-        """Learn after training what ``_sample_codes`` needs."""
+    def _expected_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return what the cells of a row are expected to be, given those that are known, (n, n_cells)."""
+        return expected_cells(module, batch)
+
+    def _drawn_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return what the cells of a row may be, given those that are known, (n, n_cells); noise is handed in."""
+        return drawn_cells(module, batch, self._errors)
+
+    def _learn_afterwards(self, rows: Rows, random: np.random.RandomState) -> None:
+        """Learn after training what samples and draws of cells need."""
+        generator = torch.Generator().manual_seed(random.randint(2**31 - 1))
+        self._errors = errors_of_guesses(self.net_, rows, self._schema.layout.n_numbers, generator)
 
     # Parts of a module and of phases, for the families
 
@@ -364,7 +377,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             self.classes_ = target.classes
         else:
             vars(self).pop("classes_", None)  # type: ignore[attr-defined]
-        self._learn_codes(rows, random)
+        self._learn_afterwards(rows, random)
 
     def _problem(self, samples: Samples) -> Problem:
         n_rows, layout = samples.X.shape[0], self._schema.layout
@@ -431,7 +444,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         container = self._container(X, reset=reset, finite=finite)
         if reset:
             self._schema = Schema.learn(container, self._options(), left_out)
-        rows = self._schema.source(container, "ignore" if reset else self.handle_unknown)
+        return self._cells(container, "ignore" if reset else self.handle_unknown)
+
+    def _cells(self, container: Container, handle_unknown: str) -> Any:
+        rows = self._schema.source(container, handle_unknown)
         check_support(rows, self._schema.layout)
         return rows
 
@@ -519,9 +535,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         """Return ``function(module, batch)`` for the rows of X, in their dtype."""
         check_is_fitted(self)
         X = self._check_rows(X, reset=False, finite=False)  # an infinite cell is found when its block is encoded
+        return self.net_.apply(function, self._encoded_rows(X), X.dtype)
+
+    def _encoded_rows(self, X: Any) -> Rows:
         no_columns = next(self.module_.parameters()).new_empty(X.shape[0], 0, requires_grad=False)
-        rows = EncodedRows(Dense(X) if issparse(X) else X, self._encode_block(), Batch(no_columns))
-        return self.net_.apply(function, rows, X.dtype)
+        return EncodedRows(Dense(X) if issparse(X) else X, self._encode_block(), Batch(no_columns))
 
     # What a fitted estimator does
 
@@ -661,7 +679,50 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         """
         return self._apply(self._log_likelihood_in_units, X)
 
-    def sample(self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None) -> NDArray:
+    def impute(
+        self, X: ArrayLike, n_draws: int | None = None, random_state: int | np.random.RandomState | None = None
+    ) -> Any:
+        """Fill missing cells with what they are expected to be, given the other cells of their row.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows. They need not be those of ``fit``.
+        n_draws : int, default=None
+            None fills with expected numbers and most probable categories, the same ones at every call. A number gives
+            as many tables whose cells are drawn, and which differ as far as the cells are uncertain (multiple
+            imputation).
+        random_state : int, RandomState or None, default=None
+            Seed or generator of the draws. None gives other ones at every call.
+
+        Returns
+        -------
+        filled : ndarray or DataFrame of shape (n_samples, n_features), or list of such
+            The rows as they were given, with no cell missing. A column without any value in ``fit`` is filled with 0
+            if it holds numbers; if it does not, its cells stay missing.
+        """
+        check_is_fitted(self)
+        if n_draws is not None and not Whole(1).admits(n_draws):
+            raise ValueError(f"n_draws must be {Whole(1)} or None, however: {n_draws!r}")
+        container = self._container(X, reset=False)
+        rows = self._encoded_rows(self._cells(container, self.handle_unknown))
+
+        def filled(function: Callable[[Autoencoder, Batch], Tensor]) -> Any:
+            cells = self.net_.apply(function, rows, np.float64, finish=self._table.decode)
+            return self._schema.filled(container, cells, like=X)
+
+        if n_draws is None:
+            return filled(self._expected_cells)
+        random = _fresh_random() if random_state is None else check_random_state(random_state)
+        with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):
+            return [filled(self._drawn_cells) for _ in range(n_draws)]
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        y: ArrayLike | None = None,
+    ) -> Any:
         """Generate rows.
 
         Parameters
@@ -670,22 +731,50 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             Number of rows.
         random_state : int, RandomState or None, default=None
             Seed or generator. None gives other rows at every call.
+        y : label or array-like of shape (n_samples,), default=None
+            The class of all rows, or of each row. Codes are drawn from the prior until each class has as many as are
+            asked for, with the class of a code drawn from ``predict_proba`` at it.
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features)
-            Rows in the units of the training rows.
+        rows : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows in the units, and with the columns and dtypes, of the training rows.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` holds what is no class of the fit, or a class that next to no code is of.
         """
         check_is_fitted(self)
         if not Whole(1).admits(n_samples):
             raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
         random = _fresh_random() if random_state is None else check_random_state(random_state)
-        codes = Rows(Batch(self._codes(self._sample_codes(n_samples, random))))
+        drawn = self._sample_codes(n_samples, random) if y is None else self._sample_codes_of(y, n_samples, random)
+        codes = Rows(Batch(self._codes(drawn)))
         generate = partial(self._generate, random=random)
         cells = self.net_.apply(lambda module, batch: generate(module, batch.x), codes, finish=self._table.decode)
         return self._schema.restored(cells)
 
     # Parts
+
+    def _sample_codes_of(self, y: ArrayLike, n_samples: int, random: np.random.RandomState) -> Tensor:
+        """Return codes of classes, (n_samples, k)."""
+        classes = self._target.classes
+        if classes is None:
+            raise ValueError("rows of a class need a fit with y and task='classification', however there was none")
+        wanted = np.broadcast_to(np.asarray(y), n_samples) if np.ndim(y) == 0 else np.asarray(y)
+        unknown = set(wanted.tolist()) - set(classes.tolist())
+        if wanted.shape != (n_samples,) or unknown:
+            raise ValueError(
+                f"y must be a class or hold n_samples={n_samples} of the classes {classes.tolist()}, however: "
+                f"{sorted(unknown, key=str) or f'shape {wanted.shape}'}"
+            )
+        return codes_of_classes(
+            np.searchsorted(classes, wanted),
+            partial(self._sample_codes, random=random),
+            lambda codes: self.net_.apply(_class_probabilities, Rows(Batch(self._codes(codes)))),
+            random,
+        )
 
     def _codes(self, codes: NDArray | Tensor) -> Tensor:
         return torch.as_tensor(codes).to(next(self.module_.parameters()))
@@ -730,6 +819,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
         return tags
+
+
+def _class_probabilities(module: Autoencoder, batch: Batch) -> Tensor:
+    """Return the probabilities of the classes at codes."""
+    return module.head(batch.x).softmax(1)  # type: ignore[misc]
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

@@ -108,7 +108,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
         terms = {"reconstruction": reconstruction, **penalty}
         return (self._autoencoder_phase(problem, terms, dict.fromkeys(penalty, self.alpha)),)
 
-    def _learn_codes(self, rows: Rows, random: np.random.RandomState) -> None:
+    def _learn_afterwards(self, rows: Rows, random: np.random.RandomState) -> None:
         """Keep codes of training rows; the density is learned when it is first asked for."""
         n = len(rows)
         weight = rows.columns.weight
@@ -122,6 +122,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
         parts = torch.from_numpy(index).split(CHUNK)  # so that no second copy of the rows is made
         self._training_codes = np.concatenate([self._codes_of(Rows(rows.take(part))) for part in parts])
         self._density: GaussianMixture | None = None
+        super()._learn_afterwards(rows, random)
 
     def _codes_of(self, rows: Rows) -> NDArray:
         return self.net_.apply(lambda module, batch: module.encode(batch.x, batch.observed), rows)

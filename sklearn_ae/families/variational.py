@@ -1,5 +1,6 @@
 """Variational autoencoders: a code is a distribution, and the fit is a bound on the likelihood."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -16,8 +17,9 @@ from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import GaussianCode
 from sklearn_ae.objectives import losses
 from sklearn_ae.objectives.columns import Gaussian
-from sklearn_ae.objectives.importance import draws_of_a_round, log_evidence
+from sklearn_ae.objectives.importance import draws_of_a_round, log_evidence, standard_normal
 from sklearn_ae.objectives.terms import Batch, Term, reconstruction, reconstruction_by_draw, rows_for
+from sklearn_ae.training.batches import Rows
 from sklearn_ae.training.phases import Phase
 
 SHARED_DRAWS = 4  # of a full batch: two antithetic pairs
@@ -96,12 +98,42 @@ def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, 
 
 def log_likelihood(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
     """Return the importance-weighted bound of ``log p(x)``, (n,), with draws enough for each row."""
+    return _by_few(module, batch, partial(_log_likelihood_of_few, module=module, prior=prior))
+
+
+def _by_few(module: Autoencoder, batch: Batch, function: Callable[[Batch], Tensor]) -> Tensor:
+    """Apply a function that draws many codes for each row to a few rows at a time."""
     few = max(1, CELLS // (draws_of_a_round(module.code.n_components) * module.columns.n_outputs))
     parts = (batch.map(itemgetter(slice(start, start + few))) for start in range(0, len(batch.x), few))
-    return torch.cat([_log_likelihood_of_few(module, part, prior) for part in parts])
+    return torch.cat([function(part) for part in parts])
 
 
-def _log_likelihood_of_few(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
+def _posterior_codes(batch: Batch, module: Autoencoder, prior: Prior) -> tuple[Tensor, Tensor]:
+    """Return codes for each row, (n, L, k), and how much each counts among them, (n, L).
+
+    They are draws from ``q(z | x)``, the same normal numbers for all rows, and they count as the posterior asks for
+    (Mattei & Frellsen 2019, eq. 12).
+    """
+    trace = Trace(module, batch.x, batch.observed)
+    mean, sigma = trace["mean"].unsqueeze(1), (0.5 * trace["log_var"]).exp().unsqueeze(1)
+    standard = standard_normal(module.code.n_components).to(mean)
+    codes = mean + sigma * standard
+    log_weights = _log_joint(module, batch, prior, codes, torch.arange(len(batch.x), device=mean.device))
+    return codes, (log_weights - losses.normal_log_density(standard)).softmax(1)
+
+
+def _expected_cells(batch: Batch, module: Autoencoder, prior: Prior) -> Tensor:
+    codes, weight = _posterior_codes(batch, module, prior)
+    return module.columns.expected(module.decoder(codes), weight)
+
+
+def _drawn_cells(batch: Batch, module: Autoencoder, prior: Prior) -> Tensor:
+    codes, weight = _posterior_codes(batch, module, prior)
+    chosen = (weight.cumsum(1) <= noise.uniform_like(weight[:, 0]).unsqueeze(1)).sum(1).clamp(max=codes.shape[1] - 1)
+    return module.columns.draw(module.decoder(codes[torch.arange(len(codes), device=codes.device), chosen]))
+
+
+def _log_likelihood_of_few(batch: Batch, module: Autoencoder, prior: Prior) -> Tensor:
     trace = Trace(module, batch.x, batch.observed)
     log_joint = partial(_log_joint, module, batch, prior)
     return log_evidence(log_joint, trace["mean"], (0.5 * trace["log_var"]).exp())
@@ -204,6 +236,15 @@ class VariationalAutoencoder(BaseAutoencoder):
             )
         bound: Term = partial(importance_weighted_bound, prior=prior)
         return (self._autoencoder_phase(problem, {"bound": bound}, {}, buffers=buffers),)
+
+    def _learn_afterwards(self, rows: Rows, random: np.random.RandomState) -> None:
+        """Learn nothing: prior and noise are the model's own."""
+
+    def _expected_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
+        return _by_few(module, batch, partial(_expected_cells, module=module, prior=PRIORS[self.prior]))
+
+    def _drawn_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
+        return _by_few(module, batch, partial(_drawn_cells, module=module, prior=PRIORS[self.prior]))
 
     def _log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
         return log_likelihood(module, batch, PRIORS[self.prior])

@@ -53,6 +53,10 @@ class Columns(nn.Module, ABC):
         """Return expected numbers and most probable categories, (n, n_outputs) -> (n, n_cells)."""
 
     @abstractmethod
+    def expected(self, output: Tensor, weight: Tensor) -> Tensor:
+        """Return the same over weighted draws of a code, (n, L, n_outputs), (n, L) -> (n, n_cells)."""
+
+    @abstractmethod
     def draw(self, output: Tensor) -> Tensor:
         """Return cells drawn from ``p(x | output)``, their noise handed in, (n, n_outputs) -> (n, n_cells)."""
 

@@ -47,6 +47,10 @@ class Numbers(Columns):
         """Return the expected cells."""
         return self.link(output)
 
+    def expected(self, output: Tensor, weight: Tensor) -> Tensor:
+        """Return the mean of the expected cells."""
+        return (weight.unsqueeze(-1) * self.typical(output)).sum(1)
+
 
 class UnitGaussian(Numbers):
     """Numbers with unit noise on the scale that the module sees."""
@@ -225,6 +229,10 @@ class Categorical(Columns):
         """Return the most probable category."""
         return (self._by_column(output).argmax(-1) + 1).to(output.dtype)
 
+    def expected(self, output: Tensor, weight: Tensor) -> Tensor:
+        """Return the category that is most probable over all draws."""
+        return self.typical((weight.unsqueeze(-1) * self.link(output)).sum(1))
+
     def draw(self, output: Tensor) -> Tensor:
         """Return categories."""
         logits = self._by_column(output)
@@ -288,6 +296,14 @@ class Embedded(Columns):
         """Return the most probable category."""
         return self._by_few(lambda few: self._logits(few).argmax(-1, keepdim=True) + 1, output).to(output.dtype)
 
+    def expected(self, output: Tensor, weight: Tensor) -> Tensor:
+        """Return the category that is most probable over all draws."""
+
+        def most_probable(few: Tensor, weight: Tensor) -> Tensor:
+            return (weight.unsqueeze(-1) * self._logits(few).softmax(-1)).sum(1).argmax(-1, keepdim=True) + 1
+
+        return self._by_few(most_probable, output, weight).to(output.dtype)
+
     def draw(self, output: Tensor) -> Tensor:
         """Return categories."""
         uniform = noise.uniform_like(output[..., 0])
@@ -299,7 +315,8 @@ class Embedded(Columns):
 
     def _by_few(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Apply a function to a few rows at a time: all categories of many rows are a large matrix."""
-        size = max(1, SCORES // len(self.log_shares))
+        scores_of_a_row = len(self.log_shares) * tensors[0][0].numel() // WIDTH
+        size = max(1, SCORES // scores_of_a_row)
         return torch.cat([function(*few) for few in zip(*(t.split(size) for t in tensors), strict=True)])
 
 
@@ -366,6 +383,10 @@ class Mixed(Columns):
         """Return the typical cells of all parts."""
         return self._joined("typical", output.split(self.n_of_outputs, -1))
 
+    def expected(self, output: Tensor, weight: Tensor) -> Tensor:
+        """Return the expected cells of all parts."""
+        return self._joined("expected", output.split(self.n_of_outputs, -1), weight)
+
     def draw(self, output: Tensor) -> Tensor:
         """Return the cells that the parts draw."""
         return self._joined("draw", output.split(self.n_of_outputs, -1))
@@ -382,10 +403,9 @@ class Mixed(Columns):
         of_parts = repeat(None) if of_cells is None else of_cells.split(self.n_of_cells, -1)
         return zip(self.parts, x.split(self.n_of_cells, -1), output.split(self.n_of_outputs, -1), of_parts)  # noqa: B905
 
-    def _joined(self, method: str, of_parts: Iterable[Tensor]) -> Tensor:
-        return torch.cat(
-            [getattr(part, method)(of_part) for part, of_part in zip(self.parts, of_parts, strict=True)], -1
-        )
+    def _joined(self, method: str, of_parts: Iterable[Tensor], *shared: Tensor) -> Tensor:
+        results = [getattr(part, method)(of_part, *shared) for part, of_part in zip(self.parts, of_parts, strict=True)]
+        return torch.cat(results, -1)
 
 
 def _index(x: Tensor) -> Tensor:

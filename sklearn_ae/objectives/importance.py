@@ -67,6 +67,12 @@ def draws_of_a_round(k: int) -> int:
     return max(DRAWS, 1 << ceil(log2(32 * k)))
 
 
+def standard_normal(k: int) -> Tensor:
+    """Return quasi-random draws from a standard normal distribution in k dimensions, (L, k), always the same."""
+    points = SobolEngine(k, scramble=True, seed=0).draw(draws_of_a_round(k), dtype=torch.float64)
+    return torch.special.ndtri(points.clamp(1e-12, 1 - 1e-12))
+
+
 def _student(k: int, n_draws: int, seed: int) -> Tensor:
     """Return quasi-random draws from a standard t-distribution in k dimensions, (n_draws, k)."""
     points = SobolEngine(k + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)

@@ -184,7 +184,9 @@ class ArrayContainer(Container):
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
         """Return the cells of a column, and which of them are missing, each (n,)."""
         column = self.array[:, position]
-        return column, np.array([cell is None or cell != cell for cell in column], dtype=bool)
+        if column.dtype != object:
+            return column, column != column
+        return column, np.array([cell is None or cell != cell for cell in column.tolist()], dtype=bool)
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
@@ -235,8 +237,9 @@ class SparseContainer(Container):
         return "number"
 
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
-        """Raise: there are no categories in a sparse matrix."""
-        raise TypeError("columns of categories must be dense, however X is a sparse matrix: give X.toarray()")
+        """Return the cells of a column, and which of them are missing, each (n,)."""
+        column = self.matrix[:, [position]].toarray().ravel()
+        return column, column != column
 
     def numbers(self, positions: Sequence[int]) -> Any:
         """Return columns of numbers; missing cells are NaN."""
