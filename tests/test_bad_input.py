@@ -317,6 +317,7 @@ SHARED = {
     "activation": ["sigmoid", "RELU", None, 1, torch.relu],
     "dropout": [-0.1, 1, 1.0, NAN, INF, "0.1", True, None],
     "categorical_features": ["all", 3, True, {"a": 1}],
+    "min_frequency": [0, -1, 0.0, 1.0, 1.5, "2", None, True, NAN],
     "max_categories": [0, 1, 2.5, "10", True],
     "handle_unknown": ["infrequent_if_exist", None, 1],
     "likelihood": ["normal", None, 1, ["gaussian"]],

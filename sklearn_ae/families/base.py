@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from torch import Tensor, nn
 
 from sklearn_ae.families.documentation import documented
-from sklearn_ae.families.generation import codes_of_classes
+from sklearn_ae.families.generation import rows_of_classes
 from sklearn_ae.families.imputation import drawn_cells, errors_of_guesses, expected_cells
 from sklearn_ae.families.parameters import Anything, Flag, Instance, Number, OneOf, Sizes, Whole, check_parameters
 from sklearn_ae.families.samples import Samples, check_weight, of_mean_one
@@ -39,12 +39,13 @@ from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
 from sklearn_ae.objectives.columns import assembled
 from sklearn_ae.objectives.terms import Batch, Term
+from sklearn_ae.tables.columns import Grouping
 from sklearn_ae.tables.containers import ArrayContainer, Container, FrameContainer, SparseContainer, is_frame
 from sklearn_ae.tables.scales import NumericTable, check_support
 from sklearn_ae.tables.schema import NUMERIC, Layout, Options, Schema
 from sklearn_ae.tables.sources import Dense
 from sklearn_ae.training.batches import EncodedRows, Rows
-from sklearn_ae.training.net import SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
+from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     activation: Annotated[str, OneOf(*ACTIVATIONS)] = "silu"
     dropout: Annotated[float, Number(0, 1)] = 0.0
     categorical_features: Annotated[Any, OneOf("from_dtype", None), Instance(list, tuple, np.ndarray)] = "from_dtype"
+    min_frequency: Annotated[int | float, Whole(1), Number(0, 1, closed_low=False)] = 2
     max_categories: Annotated[int | None, OneOf(None), Whole(2)] = None
     handle_unknown: Annotated[str, OneOf("ignore", "error")] = "ignore"
     likelihood: Annotated[str | dict[Any, str], OneOf("auto", *NUMERIC), Instance(dict)] = "auto"
@@ -452,13 +454,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         return rows
 
     def _options(self) -> Options:
-        return Options(self.categorical_features, self.likelihood, self.max_categories)
+        return Options(self.categorical_features, self.likelihood, Grouping(self.min_frequency, self.max_categories))
 
     def _container(self, X: ArrayLike, *, reset: bool, finite: bool | str = "allow-nan") -> Container:
         """Return the rows as a table whose columns can be read."""
         if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
             return FrameContainer(X)
+        if not reset and self._schema.needs_frame:
+            raise TypeError(
+                f"rows must come in a DataFrame, because this {type(self).__name__} was fitted on one with categories, "
+                f"however: {type(X).__name__}. Give a DataFrame with the same columns"
+            )
         by_column = (self._options() if reset else self._schema.options).by_column
         as_they_are = {"dtype": None, "ensure_all_finite": False}
         as_numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
@@ -577,7 +584,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
         cells = self.net_.apply(
             lambda module, batch: module.decode(batch.x),
-            Rows(Batch(self._codes(codes))),
+            Rows(Batch(self._codes(np.require(codes, requirements="W")))),
             codes.dtype if self._schema.is_plain else np.float64,
             finish=self._table.decode,
         )
@@ -732,8 +739,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         random_state : int, RandomState or None, default=None
             Seed or generator. None gives other rows at every call.
         y : label or array-like of shape (n_samples,), default=None
-            The class of all rows, or of each row. Codes are drawn from the prior until each class has as many as are
-            asked for, with the class of a code drawn from ``predict_proba`` at it.
+            The class of all rows, or of each row. Rows are generated, each with a class drawn from its
+            ``predict_proba``, until every class has as many as are asked for.
 
         Returns
         -------
@@ -743,22 +750,25 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         Raises
         ------
         ValueError
-            If ``y`` holds what is no class of the fit, or a class that next to no code is of.
+            If ``y`` holds what is no class of the fit, or a class that next to no generated row is of.
         """
         check_is_fitted(self)
         if not Whole(1).admits(n_samples):
             raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
         random = _fresh_random() if random_state is None else check_random_state(random_state)
-        drawn = self._sample_codes(n_samples, random) if y is None else self._sample_codes_of(y, n_samples, random)
-        codes = Rows(Batch(self._codes(drawn)))
-        generate = partial(self._generate, random=random)
-        cells = self.net_.apply(lambda module, batch: generate(module, batch.x), codes, finish=self._table.decode)
-        return self._schema.restored(cells)
+        cells = self._generated(n_samples, random) if y is None else self._generated_of(y, n_samples, random)
+        return self._schema.restored(np.concatenate([self._table.decode(part) for part in cells.split(CHUNK)]))
 
     # Parts
 
-    def _sample_codes_of(self, y: ArrayLike, n_samples: int, random: np.random.RandomState) -> Tensor:
-        """Return codes of classes, (n_samples, k)."""
+    def _generated(self, n_samples: int, random: np.random.RandomState) -> Tensor:
+        """Return generated cells, (n_samples, n_cells), as the module sees them."""
+        codes = Rows(Batch(self._codes(self._sample_codes(n_samples, random))))
+        generate = partial(self._generate, random=random)
+        return torch.from_numpy(self.net_.apply(lambda module, batch: generate(module, batch.x), codes))
+
+    def _generated_of(self, y: ArrayLike, n_samples: int, random: np.random.RandomState) -> Tensor:
+        """Return generated cells of classes, (n_samples, n_cells)."""
         classes = self._target.classes
         if classes is None:
             raise ValueError("rows of a class need a fit with y and task='classification', however there was none")
@@ -769,10 +779,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
                 f"y must be a class or hold n_samples={n_samples} of the classes {classes.tolist()}, however: "
                 f"{sorted(unknown, key=str) or f'shape {wanted.shape}'}"
             )
-        return codes_of_classes(
+        return rows_of_classes(
             np.searchsorted(classes, wanted),
-            partial(self._sample_codes, random=random),
-            lambda codes: self.net_.apply(_class_probabilities, Rows(Batch(self._codes(codes)))),
+            partial(self._generated, random=random),
+            lambda cells: self.net_.apply(_class_probabilities, Rows(Batch(self._codes(cells)))),
             random,
         )
 
@@ -822,8 +832,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
 
 def _class_probabilities(module: Autoencoder, batch: Batch) -> Tensor:
-    """Return the probabilities of the classes at codes."""
-    return module.head(batch.x).softmax(1)  # type: ignore[misc]
+    """Return the probability of each class, (n, n_classes)."""
+    return module.predict(batch.x).softmax(1)
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

@@ -1,4 +1,4 @@
-"""Codes of given classes."""
+"""Generated rows of given classes."""
 
 from collections.abc import Callable
 
@@ -7,51 +7,51 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ROUNDS = 100  # after which a class counts as one that no code is of
-CANDIDATES = 1024  # codes of a round, at least
+ROUNDS = 100  # after which a class counts as one that no row is of
+CANDIDATES = 1024  # rows of a round, at least
 
 
-def codes_of_classes(
+def rows_of_classes(
     wanted: NDArray[np.int64],
-    draw: Callable[[int], Tensor],
+    generated: Callable[[int], Tensor],
     probabilities: Callable[[Tensor], NDArray],
     random: np.random.RandomState,
 ) -> Tensor:
-    """Return a code for each class that is wanted, (n, k): a draw from ``p(z | y)``.
+    """Return a row of each class that is wanted, (n, d): a draw from ``p(x | y)``.
 
-    Codes and their classes are drawn together, from ``p(z) p(y | z)``, until there are enough of every class.
+    Rows and their classes are drawn together, from ``p(x) p(y | x)``, until there are enough of every class.
 
     Parameters
     ----------
     wanted : ndarray of shape (n,)
         Indices of classes.
-    draw : callable
-        Number to codes from the prior, (m, k).
+    generated : callable
+        Number to rows, (m, d).
     probabilities : callable
-        Codes to probabilities of the classes, (m, n_classes).
+        Rows to probabilities of the classes, (m, n_classes).
     random : RandomState
         Draws the classes.
 
     Raises
     ------
     ValueError
-        If a class does not come up.
+        If a class does not come up often enough.
     """
-    found = torch.empty(0)
     places = [np.flatnonzero(wanted == index) for index in range(wanted.max() + 1)]
+    filled, rows = [], []
     for _ in range(ROUNDS):
-        codes = draw(max(CANDIDATES, 2 * len(wanted)))
-        below = probabilities(codes).cumsum(1) < random.uniform(size=(len(codes), 1))
-        of_code = below.sum(1)
-        found = found if len(found) else codes.new_empty(len(wanted), codes.shape[1])
-        for index, open_places in enumerate(places):
-            of_class = codes[torch.from_numpy(of_code == index)][: len(open_places)]
-            found[torch.from_numpy(open_places[: len(of_class)])] = of_class
-            places[index] = open_places[len(of_class) :]
+        candidates = generated(max(CANDIDATES, 2 * len(wanted)))
+        shares = probabilities(candidates).cumsum(1)
+        of_row = (shares < random.uniform(size=(len(candidates), 1)) * shares[:, -1:]).sum(1)
+        for index, of_class in enumerate(places):
+            found = np.flatnonzero(of_row == index)[: len(of_class)]
+            filled.append(of_class[: len(found)])
+            rows.append(candidates[torch.from_numpy(found)])
+            places[index] = of_class[len(found) :]
         if not any(map(len, places)):
-            return found
-    missing = [index for index, open_places in enumerate(places) if len(open_places)]
+            return torch.cat(rows)[torch.from_numpy(np.argsort(np.concatenate(filled)))]
+    missing = [index for index, of_class in enumerate(places) if len(of_class)]
     raise ValueError(
-        f"codes must be of every class that y asks for, however too few of {ROUNDS} times {len(codes)} codes from the "
-        f"prior are of the classes number {missing}: ask for fewer rows of them, or fit with another n_components"
+        f"rows must come up of every class that y asks for, however too few of {ROUNDS} times {len(candidates)} are of "
+        f"the classes number {missing}: ask for fewer of them, or fit anew, for example with class_weight='balanced'"
     )

@@ -7,7 +7,7 @@ from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.batches import Rows
-from sklearn_ae.training.net import CHUNK, AutoencoderNet
+from sklearn_ae.training.net import AutoencoderNet, chunk_size
 
 HIDDEN = 0.2  # share of the known cells that are hidden to see how far guesses are off
 
@@ -28,7 +28,7 @@ def drawn_cells(module: Autoencoder, batch: Batch, errors: Tensor) -> Tensor:
 
 def errors_of_guesses(net: AutoencoderNet, rows: Rows, n_numbers: int, generator: torch.Generator) -> Tensor:
     """Return the root mean squared error of guesses of hidden numbers, (n_numbers,), from some of the rows."""
-    seen = rows.take(torch.randperm(len(rows), generator=generator)[:CHUNK])
+    seen = rows.take(torch.randperm(len(rows), generator=generator)[: chunk_size(rows)])
     known = torch.ones_like(seen.x) if seen.observed is None else seen.observed
     kept = known * (torch.rand(seen.x.shape, generator=generator).to(known) >= HIDDEN)
     guesses = torch.from_numpy(net.apply(expected_cells, Rows(Batch(seen.x * kept, observed=kept))))

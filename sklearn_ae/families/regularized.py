@@ -18,7 +18,7 @@ from sklearn_ae.modules.noise import CORRUPTIONS
 from sklearn_ae.objectives.columns import UnitGaussian
 from sklearn_ae.objectives.terms import PENALTIES, Term, reconstruction
 from sklearn_ae.training.batches import Rows
-from sklearn_ae.training.net import CHUNK
+from sklearn_ae.training.net import chunk_size
 from sklearn_ae.training.phases import Phase
 
 KEPT_CODES = 10_000  # of the training rows, for the density of codes
@@ -119,7 +119,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
             index = random.choice(n, size=KEPT_CODES, replace=False)
         else:
             index = np.arange(n)
-        parts = torch.from_numpy(index).split(CHUNK)  # so that no second copy of the rows is made
+        parts = torch.from_numpy(index).split(chunk_size(rows))  # so that no second copy of the rows is made
         self._training_codes = np.concatenate([self._codes_of(Rows(rows.take(part))) for part in parts])
         self._density: GaussianMixture | None = None
         super()._learn_afterwards(rows, random)

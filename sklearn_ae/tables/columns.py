@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -76,6 +77,34 @@ class Truth(Column):
         return cells >= 0.5
 
 
+@dataclass(frozen=True)
+class Grouping:
+    """Which categories are rare.
+
+    Parameters
+    ----------
+    min_frequency : int or float, default=2
+        Rows, or their share, below which a category is rare.
+    max_categories : int, optional
+        Categories that are kept, the group of the rare ones included.
+    """
+
+    min_frequency: int | float = 2
+    max_categories: int | None = None
+
+    def rare(self, values: list[Any], counts: Mapping[Any, int]) -> set[Any]:
+        """Return the rare ones among the values, none or at least two."""
+        least = self.min_frequency
+        if not isinstance(least, int):
+            least = least * sum(counts.values())
+        by_frequency = sorted(values, key=lambda value: -counts[value])
+        rare = {value for value in values if counts[value] < least}
+        kept = len(values) - len(rare) if len(rare) > 1 else len(values)
+        if self.max_categories is not None and kept + (kept < len(values)) > self.max_categories:
+            kept = self.max_categories - 1
+        return set(by_frequency[kept:])
+
+
 class Categories(Column):
     """A column of categories, numbered from 1 on; 0 stands for a missing one.
 
@@ -103,24 +132,19 @@ class Categories(Column):
         self.rare = rare
 
     @classmethod
-    def learn(
-        cls, values: NDArray, missing: NDArray[np.bool_], order: list[Any] | None, max_categories: int | None
-    ) -> Self:
+    def learn(cls, values: NDArray, missing: NDArray[np.bool_], order: list[Any] | None, grouping: "Grouping") -> Self:
         """Learn the categories that occur, in the order of the dtype or sorted."""
         counts = Counter(values[~missing].tolist())
         if not counts:
             return cls([None], {}, np.ones(1))  # a category that no cell is of
-        kept = [value for value in order if value in counts] if order is not None else sorted(counts)
-        groups = [[value] for value in kept]
-        rare = None
-        if max_categories is not None and len(kept) > max_categories:
-            frequent = set(sorted(kept, key=lambda value: -counts[value])[: max_categories - 1])
-            others = sorted((value for value in kept if value not in frequent), key=lambda value: -counts[value])
-            groups = [[value] for value in kept if value in frequent] + [others]
-            rare = max_categories
+        occurring = [value for value in order if value in counts] if order is not None else sorted(counts)
+        rare = grouping.rare(occurring, counts)
+        groups = [[value] for value in occurring if value not in rare]
+        if rare:
+            groups.append(sorted((v for v in occurring if v in rare), key=lambda value: -counts[value]))
         numbers = {value: number for number, group in enumerate(groups, 1) for value in group}
         sizes = np.array([sum(counts[value] for value in group) for group in groups], dtype=np.float64)
-        return cls([group[0] for group in groups], numbers, sizes / sizes.sum(), rare)
+        return cls([group[0] for group in groups], numbers, sizes / sizes.sum(), len(groups) if rare else None)
 
     def numbered(self, values: NDArray, missing: NDArray[np.bool_], label: str, unknown: str) -> NDArray[np.int32]:
         """Return the number of each value, (n,)."""

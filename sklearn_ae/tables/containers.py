@@ -21,12 +21,9 @@ class Container(ABC):
     ----------
     names : list
         Of the columns: strings of a DataFrame, numbers of an array.
-    kind_of_table : str
-        How a message calls the table.
     """
 
     names: list[Any]
-    kind_of_table: str
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -74,8 +71,6 @@ class FrameContainer(Container):
     frame : DataFrame
         The table.
     """
-
-    kind_of_table = "a DataFrame"
 
     def __init__(self, frame: Any) -> None:
         self.frame = nw.from_native(frame, eager_only=True)
@@ -164,8 +159,6 @@ class ArrayContainer(Container):
         Numbers, or objects.
     """
 
-    kind_of_table = "an array"
-
     def __init__(self, array: NDArray) -> None:
         self.array = array
         self.names = list(range(array.shape[1]))
@@ -218,8 +211,6 @@ class SparseContainer(Container):
     matrix : csr_matrix of shape (n, d)
         Numbers.
     """
-
-    kind_of_table = "a sparse matrix"
 
     def __init__(self, matrix: csr_matrix) -> None:
         self.matrix = matrix

@@ -39,6 +39,8 @@ class NumericTable:
         Columns with missing cells.
     curve : Curve, optional
         What the numbers go through before.
+    empty : ndarray of shape (n_cells,), optional
+        Columns without an observed value: they come back as 0.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class NumericTable:
         scale: bool | str = False,
         gaps: NDArray[np.bool_] | None = None,
         curve: "Curve | None" = None,
+        empty: NDArray[np.bool_] | None = None,
     ) -> None:
         self.location = location
         self.spread = spread
         self.scale = scale
         self.gaps = np.zeros(len(location), dtype=bool) if gaps is None else gaps
         self.curve = curve
+        self.empty = np.zeros(len(location), dtype=bool) if empty is None else empty
         self._near = curve is None and bool((np.abs(location) <= FAR * spread).all())
         self._single = [torch.from_numpy(v.astype(np.float32)) for v in (location, 1 / spread)]
 
@@ -80,14 +84,15 @@ class NumericTable:
             )
         if all_missing.any():
             warnings.warn(
-                f"columns {_named(all_missing, labels)} have no observed value: they are learned as 0", stacklevel=2
+                f"columns {_named(all_missing, labels)} have no observed value: nothing is learned of them",
+                stacklevel=2,
             )
         location, spread = np.zeros_like(mean), np.ones_like(mean)
         n = len(mean) if n_numbers is None else n_numbers
         if n:
             location[:n], spread[:n] = SCALES[scale](mean[:n], variance[:n], all_missing[:n], labels)
         curve = Curve.fit(X, weight, n) if scale == "quantile" and n else None
-        return cls(location, spread, scale, gaps, curve)
+        return cls(location, spread, scale, gaps, curve, all_missing)
 
     def encode(self, X: Source, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Return the encoded rows, (n, d), and a mask of the observed cells, or None where all are."""
@@ -122,6 +127,7 @@ class NumericTable:
     def decode(self, x: Tensor) -> NDArray[np.float64]:
         """Return rows in the user's units, (n, d)."""
         cells = x.to("cpu", torch.float64).numpy() * self.spread + self.location
+        cells[:, self.empty] = 0
         return cells if self.curve is None else self.curve.bent(cells)
 
     def log_volume(self, x: Tensor, observed: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_ae.tables.columns import Categories, Column, Number, Truth, WholeNumber
+from sklearn_ae.tables.columns import Categories, Column, Grouping, Number, Truth, WholeNumber
 from sklearn_ae.tables.containers import Container, FrameContainer
 from sklearn_ae.tables.sources import Coded
 
@@ -47,7 +47,7 @@ class Options:
 
     categorical_features: Any = "from_dtype"
     likelihood: str | Mapping[Any, str] = "auto"
-    max_categories: int | None = None
+    grouping: Grouping = Grouping()
 
     @property
     def by_column(self) -> bool:
@@ -89,7 +89,7 @@ class Schema:
         categorical = _categorical(container, options.categorical_features)
         likelihood = _likelihoods(container, options.likelihood)
         columns = [
-            _categories(container, position, left_out, options.max_categories)
+            _categories(container, position, left_out, options.grouping)
             if categorical[position]
             else _numeric(container, position, left_out, likelihood[position])
             for position in range(len(container.names))
@@ -115,17 +115,17 @@ class Schema:
         in_order = bool((self.order == np.arange(len(self.order))).all())
         return in_order and not self.layout.shares and not isinstance(self.container, FrameContainer)
 
+    @property
+    def needs_frame(self) -> bool:
+        """Whether rows must come in a DataFrame: an array does not tell their categories."""
+        return isinstance(self.container, FrameContainer) and bool(self.layout.shares)
+
     def source(self, container: Container, handle_unknown: str) -> Any:
         """Return the cells of a table with these columns, missing ones NaN; of a sparse matrix as a sparse matrix."""
         n_numbers = self.layout.n_cells - len(self.layout.shares)
         numbers = container.numbers(self.order[:n_numbers].tolist()) if n_numbers else None
         if n_numbers == len(self.order):
             return numbers
-        if isinstance(self.container, FrameContainer) and not isinstance(container, FrameContainer):
-            raise TypeError(
-                "rows must come in a DataFrame, because the estimator was fitted on one with categories, however: "
-                f"{container.kind_of_table}. Give a DataFrame with the same columns"
-            )
         coded = np.empty((len(container), len(self.order) - n_numbers), np.int32)
         for i, position in enumerate(self.order[n_numbers:]):
             values, missing = container.values(position)
@@ -186,11 +186,9 @@ def _numeric(container: Container, position: int, left_out: NDArray[np.bool_] | 
     return WholeNumber.learn(*_values(container, position, left_out), likelihood or "gaussian")
 
 
-def _categories(
-    container: Container, position: int, left_out: NDArray[np.bool_] | None, max_categories: int | None
-) -> Column:
+def _categories(container: Container, position: int, left_out: NDArray[np.bool_] | None, grouping: Grouping) -> Column:
     values, missing = _values(container, position, left_out)
-    return Categories.learn(values, missing, container.ordered_categories(position), max_categories)
+    return Categories.learn(values, missing, container.ordered_categories(position), grouping)
 
 
 def _values(

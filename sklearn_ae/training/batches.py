@@ -33,6 +33,11 @@ class Rows(Dataset[Batch]):
         return self.columns.x.shape[0]
 
     @property
+    def n_cells(self) -> int:
+        """Cells of a row."""
+        return self.columns.x.shape[1]
+
+    @property
     def device(self) -> torch.device:
         """Where an index of rows belongs."""
         return self.columns.x.device
@@ -95,6 +100,11 @@ class EncodedRows(Rows):
         self.source = source
         self.encode = encode
         self.gaps = gaps
+
+    @property
+    def n_cells(self) -> int:
+        """Cells of a row."""
+        return self.source.shape[1]
 
     @property
     def device(self) -> torch.device:

@@ -23,8 +23,9 @@ from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
 from sklearn_ae.training.phases import Phase, requests
 from sklearn_ae.training.step import Gradients, Step
 
-CHUNK = 2048  # rows of a chunk on the CPU when nothing is trained
-DEVICE_CHUNK = 1 << 16  # and on a GPU
+CHUNK = 2048  # rows of a chunk on the CPU when nothing is trained, ...
+CHUNK_CELLS = 1 << 20  # ... or about as many cells, in a table of many columns
+DEVICE_CHUNK = 1 << 16  # rows of a chunk on a GPU
 DIVERGED = 1e10  # growth of the loss since the first epoch that no fit comes back from
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -145,7 +146,7 @@ class AutoencoderNet(NeuralNet):
         asked = {phase.name: requests(self.module_, phase, dataset.slice(0, 2)) for phase in phases}
         if training:
             return EqualBatches(dataset, self.batch_size, torch.Generator().manual_seed(self.seed), asked)
-        return Chunks(dataset, CHUNK, self.seed, asked)
+        return Chunks(dataset, chunk_size(dataset), self.seed, asked)
 
     def partial_fit(self, X: Split, y: None = None, classes: None = None, **fit_params: Any) -> "AutoencoderNet":
         """Train on the rows; only a callback may end the training early, an interrupt is passed on."""
@@ -253,7 +254,8 @@ class AutoencoderNet(NeuralNet):
         self._set_training(False)
         on_cpu = torch.device(self.device).type == "cpu"
         with self._precision():
-            values = (function(self.module_, chunk.rows) for chunk in Chunks(rows, CHUNK if on_cpu else DEVICE_CHUNK))
+            size = chunk_size(rows) if on_cpu else DEVICE_CHUNK
+            values = (function(self.module_, chunk.rows) for chunk in Chunks(rows, size))
             values = values if on_cpu else torch.cat(list(values)).cpu().split(CHUNK)
             return _stacked((finish(_for_numpy(chunk)) for chunk in values), len(rows), dtype)
 
@@ -337,9 +339,14 @@ class AutoencoderNet(NeuralNet):
     def _check_result(self, rows: Rows) -> None:
         """Raise if the last step has thrown the module off: the losses are those before the steps."""
         self._set_training(False)
-        first = rows.slice(0, CHUNK)
+        first = rows.slice(0, chunk_size(rows))
         if not self.module_(first.x, first.observed).isfinite().all():
             self._check_converging({"reconstructed rows": nan})
+
+
+def chunk_size(rows: Rows) -> int:
+    """Return how many rows are handled at once on a CPU when nothing is trained."""
+    return max(1, min(CHUNK, CHUNK_CELLS // max(1, rows.n_cells)))
 
 
 def _for_numpy(values: Tensor) -> Tensor:

@@ -1,11 +1,28 @@
 """Kinds of column: loss and link belong together, draws follow them, and noise is learned in closed form."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from sklearn_ae.modules import noise
+from sklearn_ae.modules.mlp import draw_weights
 from sklearn_ae.objectives import losses
-from sklearn_ae.objectives.columns import Bernoulli, Gaussian, UnitGaussian
+from sklearn_ae.objectives.columns import (
+    FEW,
+    WIDTH,
+    Bernoulli,
+    Categorical,
+    Embedded,
+    Gaussian,
+    Mixed,
+    NegativeBinomial,
+    Poisson,
+    UnitGaussian,
+    assembled,
+)
 
 N, D = 400, 3
 GENERATOR = torch.Generator().manual_seed(0)
@@ -149,3 +166,165 @@ def test_the_variance_is_a_buffer_that_is_saved_and_never_trained():
     assert list(likelihood.parameters()) == []
     assert likelihood.state_dict()["variance"] == 0.25
     assert Gaussian(D, per_column=True).variance.shape == (D,)
+
+
+# Categories and counts
+
+CODES = torch.tensor([[1.0, 3.0], [2.0, 0.0], [1.0, 1.0], [2.0, 2.0]], dtype=torch.float64)  # 0: missing
+LOGITS = torch.randn(4, 6, generator=GENERATOR, dtype=torch.float64)
+COUNTS = torch.tensor([[0.0, 2.0], [5.0, 1.0], [31.0, 0.0]], dtype=torch.float64)
+LOG_RATES = torch.tensor([[-1.0, 0.5], [1.6, 0.0], [3.0, -2.0]], dtype=torch.float64)
+
+
+def embedded(n_categories=7):
+    shares = torch.arange(1.0, n_categories + 1, dtype=torch.float64)
+    column = Embedded(shares / shares.sum()).double()
+    draw_weights(column, torch.Generator().manual_seed(3))
+    return column
+
+
+def mixed():
+    return Mixed([UnitGaussian(1), Bernoulli(1), Poisson(1), Categorical(2, 3), embedded()]).double()
+
+
+CELLS = torch.tensor([[0.3, 1.0, 4.0, 1.0, 3.0, 7.0], [-1.0, 0.0, 0.0, 2.0, 0.0, 1.0]], dtype=torch.float64)
+DECODED = torch.randn(2, 3 + 6 + WIDTH, generator=GENERATOR, dtype=torch.float64)
+
+
+def test_a_category_is_an_input_of_its_own_and_a_missing_one_is_none():
+    assert Categorical(2, 3).double().embed(CODES[:2]).tolist() == [[1, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0]]
+
+
+def test_a_category_costs_its_cross_entropy():
+    expected = torch.nn.functional.cross_entropy(
+        LOGITS.view(8, 3), (CODES - 1).clamp(min=0).long().view(8), reduction="none"
+    )
+    observed = (CODES > 0).double()
+    found = Categorical(2, 3).double().loss(CODES, LOGITS, observed)
+    assert torch.allclose(found, (expected.view(4, 2) * observed).sum(1))
+
+
+@pytest.mark.parametrize("column", [Categorical(2, 3).double(), embedded(3)], ids=["one-hot", "embedded"])
+def test_categories_are_drawn_as_often_as_they_are_probable(column):
+    output = torch.randn(column.n_outputs, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    output = output.expand(20_000, -1)
+    column.eval()
+    with noise.drawn(torch.Generator().manual_seed(0)):
+        drawn = column.draw(output)
+    for j in range(column.n_cells):
+        for category in (1.0, 2.0, 3.0):
+            cells = torch.ones(1, column.n_cells, dtype=torch.float64)
+            others = torch.zeros(1, column.n_cells, dtype=torch.float64)
+            cells[0, j], others[0, j] = category, 1.0
+            probability = (-column.loss(cells, output[:1], others)).exp().item()
+            assert (drawn[:, j] == category).double().mean().item() == pytest.approx(probability, abs=0.015)
+
+
+@pytest.mark.parametrize("column", [Categorical(2, 3).double(), embedded(3).eval()], ids=["one-hot", "embedded"])
+def test_the_probabilities_of_all_categories_are_one(column):
+    output = torch.randn(1, column.n_outputs, generator=GENERATOR, dtype=torch.float64)
+    only_the_first = torch.eye(column.n_cells, dtype=torch.float64)[:1]
+    costs = [
+        column.loss(torch.full((1, column.n_cells), c, dtype=torch.float64), output, only_the_first)
+        for c in (1.0, 2.0, 3.0)
+    ]
+    assert sum((-cost).exp() for cost in costs).item() == pytest.approx(1)
+    best = 1 + min(range(3), key=lambda c: costs[c].item())
+    assert column.typical(output)[0, 0] == best
+
+
+def test_the_cost_of_many_categories_while_training_is_an_estimate_of_their_cost():
+    column = embedded()
+    shares = column.log_shares.exp()
+    x = 1.0 + torch.multinomial(shares, 20_000, replacement=True, generator=torch.Generator().manual_seed(0))
+    x, output = (
+        x.double().unsqueeze(1),
+        torch.randn(1, WIDTH, generator=GENERATOR, dtype=torch.float64).expand(20_000, -1),
+    )
+    sampled = column.train()._constant_of_batch(x[:4000], output[:1])
+    assert sampled.item() == pytest.approx(column._constant(output[:1]).item(), abs=0.02)
+
+
+def test_missing_categories_are_no_candidates_and_give_no_gradient():
+    column = embedded().train()
+    x = torch.tensor([[2.0], [0.0], [5.0]], dtype=torch.float64)
+    output = torch.randn(3, WIDTH, generator=GENERATOR, dtype=torch.float64, requires_grad=True)
+    loss = column.loss(x, output, (x > 0).double())
+    alone = column.loss(x[[0, 2]], output[[0, 2]], torch.ones(2, 1, dtype=torch.float64))
+    assert torch.allclose(loss[[0, 2]], alone)
+    (gradient,) = torch.autograd.grad(loss.sum(), output)
+    assert gradient[1].abs().sum() == 0
+    nothing = column.loss(torch.zeros_like(x), output, torch.zeros_like(x)).sum()
+    assert torch.isfinite(torch.autograd.grad(nothing, output)[0]).all()
+
+
+def test_counts_cost_their_log_probability():
+    poisson = stats.poisson.logpmf(COUNTS.numpy(), LOG_RATES.exp().numpy()).sum(1)
+    assert Poisson(2).loss(COUNTS, LOG_RATES).numpy() == pytest.approx(-poisson)
+    column = NegativeBinomial(2).double()
+    with torch.no_grad():
+        column.log_dispersion.copy_(torch.tensor([-1.0, 0.7]))
+    size = (-column.log_dispersion.detach()).exp().numpy()
+    binomial = stats.nbinom.logpmf(COUNTS.numpy(), size, size / (size + LOG_RATES.exp().numpy())).sum(1)
+    assert column.loss(COUNTS, LOG_RATES).detach().numpy() == pytest.approx(-binomial)
+
+
+@pytest.mark.parametrize("Kind", [Poisson, NegativeBinomial])
+def test_counts_are_drawn_around_their_rate(Kind):
+    column = Kind(1).double()
+    with noise.drawn(torch.Generator().manual_seed(0)), torch.no_grad():
+        drawn = column.draw(torch.full((20_000, 1), 1.5, dtype=torch.float64))
+    assert (drawn == drawn.round()).all()
+    assert drawn.mean().item() == pytest.approx(math.exp(1.5), rel=0.05)
+    variance = math.exp(1.5) if Kind is Poisson else math.exp(1.5) + math.exp(3.0)
+    assert drawn.var().item() == pytest.approx(variance, rel=0.08)
+
+
+def test_columns_of_several_kinds_cost_the_sum_of_their_parts():
+    columns = mixed().eval()
+    observed = torch.ones_like(CELLS)
+    observed[1, 4] = 0
+    cells, outputs = CELLS.split([1, 1, 1, 2, 1], 1), DECODED.split([1, 1, 1, 6, WIDTH], 1)
+    masks = observed.split([1, 1, 1, 2, 1], 1)
+    parts = [part.loss(*of_part) for part, *of_part in zip(columns.parts, cells, outputs, masks, strict=True)]
+    assert torch.allclose(columns.loss(CELLS, DECODED, observed), sum(parts))
+    assert columns.embed(CELLS).shape == columns.link(DECODED).shape == columns.per_input(CELLS).shape == (2, 9 + WIDTH)
+    assert columns.typical(DECODED).shape == (2, 6)
+
+
+def test_the_cost_of_several_draws_is_that_of_each():
+    columns = mixed().eval()
+    draws = torch.stack([DECODED, DECODED.flip(0)], 1)  # (n, L, n_outputs)
+    cost = columns.loss(CELLS.unsqueeze(1), draws)
+    assert torch.allclose(cost[:, 0], columns.loss(CELLS, DECODED))
+    assert torch.allclose(cost[:, 1], columns.loss(CELLS, DECODED.flip(0)))
+
+
+def test_what_is_expected_of_one_draw_is_typical_of_it():
+    columns = mixed().eval()
+    certain = torch.tensor([[1.0, 0.0]] * 2, dtype=torch.float64)
+    draws = torch.stack([DECODED, DECODED.flip(0)], 1)
+    assert torch.allclose(columns.expected(draws, certain), columns.typical(DECODED))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_gradients_of_all_kinds_agree_with_finite_differences(training):
+    columns = mixed().train(training)
+    observed = torch.ones_like(CELLS)
+    observed[1, 4] = 0
+    output = DECODED.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda o: columns.loss(CELLS, o, observed), output)
+    assert torch.autograd.gradcheck(columns.link, output)
+    dispersed = NegativeBinomial(2).double()
+    rates = LOG_RATES.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda o, a: losses.negative_binomial(COUNTS, o, a), (rates, dispersed.log_dispersion)
+    )
+
+
+def test_a_table_is_put_together_from_its_kinds():
+    shares = (np.ones(2) / 2, np.ones(3) / 3, np.ones(3) / 3, np.ones(FEW + 1) / (FEW + 1))
+    columns = assembled({"gaussian": 2, "poisson": 1}, shares, UnitGaussian)
+    assert [type(part) for part in columns.parts] == [UnitGaussian, Poisson, Categorical, Categorical, Embedded]
+    assert (columns.n_cells, columns.n_inputs) == (7, 3 + 2 + 6 + WIDTH)
+    assert isinstance(assembled({"gaussian": 2}, (), UnitGaussian), UnitGaussian)

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from skorch.callbacks import Callback
 
 from sklearn_ae import RegularizedAutoencoder
+from sklearn_ae.objectives import columns
 from sklearn_ae.training import step as step_module
 from tests.families import SMALL, VARIANTS
 
@@ -19,11 +21,23 @@ random = np.random.default_rng(0)
 X = random.uniform(size=(40, 4))
 WITH_GAPS = np.where(random.uniform(size=X.shape) < 0.1, np.nan, X)
 CLASSES = np.arange(40) % 3
+MIXED = pd.DataFrame(
+    {
+        "number": WITH_GAPS[:, 0],
+        "few": random.choice(["a", "b", None], 40),
+        "as many": random.choice(["c", "d"], 40),
+        "truth": X[:, 1] < 0.5,
+        "many": random.choice(list("efghijkl"), 40),  # more than FEW
+        "count": random.poisson(2, size=40),
+    }
+)
 CASES = {
     "plain rows": {"X": X},
     "classes": {"X": X, "y": CLASSES},
     "gaps and weights": {"X": WITH_GAPS, "y": CLASSES, "sample_weight": random.uniform(0.5, 2, size=40)},
+    "a mixed table": {"X": MIXED, "y": CLASSES},
 }
+LIKELIHOODS = {"a mixed table": {"count": "negative_binomial"}}
 variants = pytest.mark.parametrize("variant", VARIANTS)
 cases = pytest.mark.parametrize("case", CASES)
 
@@ -38,8 +52,11 @@ def plain_steps(n):
 
 def fitted(variant, case, plain, **settings):
     settings = {**SMALL, "batch_size": 8, "max_iter": N_STEPS // 5, **settings}
-    with plain_steps(plain), warnings.catch_warnings():
+    if case in LIKELIHOODS:
+        settings["likelihood"] = LIKELIHOODS[case]
+    with plain_steps(plain), warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("error")
+        patch.setattr(columns, "FEW", 4)
         return VARIANTS[variant](**settings).fit(**CASES[case])
 
 
