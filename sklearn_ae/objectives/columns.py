@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import groupby, repeat
+from itertools import repeat
 from operator import add
 from typing import Any
 
@@ -192,38 +192,51 @@ class NegativeBinomial(Counts):
 
 
 class Categorical(Columns):
-    """Columns with the same number of categories, each of them an input that is 1 or 0, and an output.
+    """Columns of categories, each of them an input that is 1 or 0, and an output. All columns are computed at once.
 
     Parameters
     ----------
-    n_columns, n_categories : int
-        Number of columns, and of categories in each.
+    sizes : sequence of int
+        Number of categories of each column.
     """
 
-    categories: Tensor
+    column: Tensor  # (d,) of each input
+    category: Tensor  # (d,) of each input, from 1 on
+    members: Tensor  # (d, n_cells) 1 where an input is of a column
+    padded: Tensor  # (n_cells * largest size,) the inputs of each column, the first one repeated to a common length
 
-    def __init__(self, n_columns: int, n_categories: int) -> None:
-        width = n_columns * n_categories
-        super().__init__(n_columns, width, width)
-        self.n_categories = n_categories
-        self.register_buffer("categories", torch.arange(1.0, n_categories + 1), persistent=False)
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__(len(sizes), sum(sizes), sum(sizes))
+        starts = np.cumsum([0, *sizes])[:-1]
+        places = np.arange(max(sizes))
+        padded = [start + np.where(places < size, places, 0) for start, size in zip(starts, sizes, strict=True)]
+        constants = {
+            "column": torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
+            "category": torch.cat([torch.arange(1.0, size + 1) for size in sizes]),
+            "members": torch.block_diag(*(torch.ones(size, 1) for size in sizes)),
+            "padded": torch.from_numpy(np.concatenate(padded)),
+        }
+        for name, constant in constants.items():
+            self.register_buffer(name, constant, persistent=False)
 
     def embed(self, x: Tensor) -> Tensor:
         """Return 1 for the category of a cell and 0 for all others; a missing cell has none."""
-        return (x.unsqueeze(-1) == self.categories).to(x.dtype).flatten(-2)
+        return (self.per_input(x) == self.category).to(x.dtype)
 
     def per_input(self, values: Tensor) -> Tensor:
         """Repeat the values for the categories."""
-        return values.unsqueeze(-1).expand(*values.shape, self.n_categories).flatten(-2)
+        return values.index_select(-1, self.column)
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the cross-entropy."""
-        cost = losses.categorical(_index(x), self._by_column(output))
-        return (cost if observed is None else cost * observed).sum(-1)
+        chosen, constant = self.embed(x), self._constant(output)
+        if observed is not None:
+            chosen, constant = chosen * self.per_input(observed), constant * observed
+        return constant.sum(-1) - (chosen * output).sum(-1)
 
     def link(self, output: Tensor) -> Tensor:
         """Return the probability of each category."""
-        return self._by_column(output).softmax(-1).flatten(-2)
+        return (output - self._constant(output) @ self.members.t()).exp()
 
     def typical(self, output: Tensor) -> Tensor:
         """Return the most probable category."""
@@ -235,11 +248,18 @@ class Categorical(Columns):
 
     def draw(self, output: Tensor) -> Tensor:
         """Return categories."""
-        logits = self._by_column(output)
-        return (_categories(logits, noise.uniform_like(logits[..., 0])) + 1).to(output.dtype)
+        uniform = noise.uniform_like(output[..., : self.n_cells])
+        cumulated = self.link(output).double().cumsum(-1) - self.column  # the columns before add up to one each
+        below = (cumulated <= self.per_input(uniform)).to(output.dtype) @ self.members
+        return torch.minimum(below, self.members.sum(0) - 1) + 1
+
+    def _constant(self, output: Tensor) -> Tensor:
+        """Return the logarithm of the sum of the exponentials of each column, (..., d) -> (..., n_cells)."""
+        peak = self._by_column(output).amax(-1).detach()
+        return ((output - self.per_input(peak)).exp() @ self.members).log() + peak
 
     def _by_column(self, output: Tensor) -> Tensor:
-        return output.unflatten(-1, (self.n_cells, self.n_categories))
+        return output.index_select(-1, self.padded).unflatten(-1, (self.n_cells, -1))
 
 
 class Embedded(Columns):
@@ -274,16 +294,14 @@ class Embedded(Columns):
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the cross-entropy; while training, an estimate."""
         index = _index(x).squeeze(-1)
-        score = (self.vectors.weight[index] * output).sum(-1) + self.vectors.bias[index]
-        constant = self._constant_of_batch(x, output) if self.training else self._constant(output)
+        vectors, bias = self.vectors.weight[index], self.vectors.bias[index]
+        score = (vectors * output).sum(-1) + bias
+        if self.training:
+            constant = _sampled_constant(output, vectors.view(-1, WIDTH), bias.view(-1), (x > 0).view(-1))
+        else:
+            constant = self._constant(output)
         cost = constant - score - self.log_shares[index]
         return cost if observed is None else cost * observed.squeeze(-1)
-
-    def _constant_of_batch(self, x: Tensor, output: Tensor) -> Tensor:
-        x = x.flatten()
-        index, known = _index(x), x > 0
-        scores = output @ self.vectors.weight[index].t() + torch.where(known, self.vectors.bias[index], NEVER)
-        return scores.logsumexp(-1) - known.sum().clamp(min=1).to(x.dtype).log()
 
     def _constant(self, output: Tensor) -> Tensor:
         return self._by_few(lambda few: self._logits(few).logsumexp(-1), output)
@@ -343,7 +361,7 @@ def assembled(
     """
     parts = [{"gaussian": gaussian, **NUMBERS}[likelihood](n) for likelihood, n in numbers.items()]
     few = [len(of_column) for of_column in shares if len(of_column) <= FEW]
-    parts += [Categorical(len(list(same)), n_categories) for n_categories, same in groupby(few)]
+    parts += [Categorical(few)] if few else []
     parts += [Embedded(torch.from_numpy(of_column)) for of_column in shares[len(few) :]]
     return parts[0] if len(parts) == 1 else Mixed(parts)
 
@@ -406,6 +424,12 @@ class Mixed(Columns):
     def _joined(self, method: str, of_parts: Iterable[Tensor], *shared: Tensor) -> Tensor:
         results = [getattr(part, method)(of_part, *shared) for part, of_part in zip(self.parts, of_parts, strict=True)]
         return torch.cat(results, -1)
+
+
+def _sampled_constant(output: Tensor, vectors: Tensor, bias: Tensor, known: Tensor) -> Tensor:
+    """(..., w), (n, w), (n,), (n,) -> (...): the logarithm of the mean exponential of the scores of known categories."""
+    scores = output @ vectors.t() + torch.where(known, bias, NEVER)
+    return scores.logsumexp(-1) - known.sum().clamp(min=1).to(output.dtype).log()
 
 
 def _index(x: Tensor) -> Tensor:

@@ -184,7 +184,7 @@ def embedded(n_categories=7):
 
 
 def mixed():
-    return Mixed([UnitGaussian(1), Bernoulli(1), Poisson(1), Categorical(2, 3), embedded()]).double()
+    return Mixed([UnitGaussian(1), Bernoulli(1), Poisson(1), Categorical([3, 3]), embedded()]).double()
 
 
 CELLS = torch.tensor([[0.3, 1.0, 4.0, 1.0, 3.0, 7.0], [-1.0, 0.0, 0.0, 2.0, 0.0, 1.0]], dtype=torch.float64)
@@ -192,7 +192,7 @@ DECODED = torch.randn(2, 3 + 6 + WIDTH, generator=GENERATOR, dtype=torch.float64
 
 
 def test_a_category_is_an_input_of_its_own_and_a_missing_one_is_none():
-    assert Categorical(2, 3).double().embed(CODES[:2]).tolist() == [[1, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0]]
+    assert Categorical([3, 3]).double().embed(CODES[:2]).tolist() == [[1, 0, 0, 0, 0, 1], [0, 1, 0, 0, 0, 0]]
 
 
 def test_a_category_costs_its_cross_entropy():
@@ -200,11 +200,28 @@ def test_a_category_costs_its_cross_entropy():
         LOGITS.view(8, 3), (CODES - 1).clamp(min=0).long().view(8), reduction="none"
     )
     observed = (CODES > 0).double()
-    found = Categorical(2, 3).double().loss(CODES, LOGITS, observed)
+    found = Categorical([3, 3]).double().loss(CODES, LOGITS, observed)
     assert torch.allclose(found, (expected.view(4, 2) * observed).sum(1))
 
 
-@pytest.mark.parametrize("column", [Categorical(2, 3).double(), embedded(3)], ids=["one-hot", "embedded"])
+def test_columns_of_different_sizes_are_computed_as_if_each_were_alone():
+    columns, parts = Categorical([2, 5, 3]).double(), [Categorical([size]).double() for size in (2, 5, 3)]
+    x = torch.tensor([[2.0, 4.0, 1.0], [1.0, 5.0, 3.0]], dtype=torch.float64)
+    output = 900 * torch.randn(2, 10, generator=GENERATOR, dtype=torch.float64)  # exponentials would overflow
+    observed = torch.tensor([[1.0, 1.0, 0.0], [0.5, 1.0, 1.0]], dtype=torch.float64)
+    of_parts = list(zip(parts, x.split(1, 1), output.split([2, 5, 3], 1), observed.split(1, 1), strict=True))
+    assert torch.allclose(columns.loss(x, output, observed), sum(part.loss(*rest) for part, *rest in of_parts))
+    assert torch.equal(columns.embed(x), torch.cat([part.embed(cells) for part, cells, *_ in of_parts], 1))
+    assert torch.allclose(columns.link(output), torch.cat([part.link(o) for part, _, o, _ in of_parts], 1))
+    assert torch.equal(columns.typical(output), torch.cat([part.typical(o) for part, _, o, _ in of_parts], 1))
+    numbers = torch.rand(2, 3, generator=GENERATOR, dtype=torch.float64)
+    with noise.handed([numbers]):
+        drawn = columns.draw(output)
+    with noise.handed(numbers.split(1, 1)):
+        assert torch.equal(drawn, torch.cat([part.draw(o) for part, _, o, _ in of_parts], 1))
+
+
+@pytest.mark.parametrize("column", [Categorical([3, 3]).double(), embedded(3)], ids=["one-hot", "embedded"])
 def test_categories_are_drawn_as_often_as_they_are_probable(column):
     output = torch.randn(column.n_outputs, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     output = output.expand(20_000, -1)
@@ -220,7 +237,7 @@ def test_categories_are_drawn_as_often_as_they_are_probable(column):
             assert (drawn[:, j] == category).double().mean().item() == pytest.approx(probability, abs=0.015)
 
 
-@pytest.mark.parametrize("column", [Categorical(2, 3).double(), embedded(3).eval()], ids=["one-hot", "embedded"])
+@pytest.mark.parametrize("column", [Categorical([3, 3]).double(), embedded(3).eval()], ids=["one-hot", "embedded"])
 def test_the_probabilities_of_all_categories_are_one(column):
     output = torch.randn(1, column.n_outputs, generator=GENERATOR, dtype=torch.float64)
     only_the_first = torch.eye(column.n_cells, dtype=torch.float64)[:1]
@@ -241,8 +258,9 @@ def test_the_cost_of_many_categories_while_training_is_an_estimate_of_their_cost
         x.double().unsqueeze(1),
         torch.randn(1, WIDTH, generator=GENERATOR, dtype=torch.float64).expand(20_000, -1),
     )
-    sampled = column.train()._constant_of_batch(x[:4000], output[:1])
-    assert sampled.item() == pytest.approx(column._constant(output[:1]).item(), abs=0.02)
+    sampled, exact = column.train().loss(x[:4000], output[:4000]), column.eval().loss(x[:4000], output[:4000])
+    assert sampled.mean().item() == pytest.approx(exact.mean().item(), abs=0.02)
+    assert not torch.equal(sampled, exact)
 
 
 def test_missing_categories_are_no_candidates_and_give_no_gradient():
@@ -325,6 +343,6 @@ def test_the_gradients_of_all_kinds_agree_with_finite_differences(training):
 def test_a_table_is_put_together_from_its_kinds():
     shares = (np.ones(2) / 2, np.ones(3) / 3, np.ones(3) / 3, np.ones(FEW + 1) / (FEW + 1))
     columns = assembled({"gaussian": 2, "poisson": 1}, shares, UnitGaussian)
-    assert [type(part) for part in columns.parts] == [UnitGaussian, Poisson, Categorical, Categorical, Embedded]
+    assert [type(part) for part in columns.parts] == [UnitGaussian, Poisson, Categorical, Embedded]
     assert (columns.n_cells, columns.n_inputs) == (7, 3 + 2 + 6 + WIDTH)
     assert isinstance(assembled({"gaussian": 2}, (), UnitGaussian), UnitGaussian)
