@@ -3,6 +3,13 @@
 from sklearn_ae.families.adversarial import AdversarialAutoencoder
 from sklearn_ae.families.regularized import RegularizedAutoencoder
 from sklearn_ae.families.variational import VariationalAutoencoder
+from sklearn_ae.imputer import AutoencoderImputer
 
 __version__ = "0.1.0"
-__all__ = ["AdversarialAutoencoder", "RegularizedAutoencoder", "VariationalAutoencoder", "__version__"]
+__all__ = [
+    "AdversarialAutoencoder",
+    "AutoencoderImputer",
+    "RegularizedAutoencoder",
+    "VariationalAutoencoder",
+    "__version__",
+]

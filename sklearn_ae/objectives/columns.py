@@ -427,7 +427,7 @@ class Mixed(Columns):
 
 
 def _sampled_constant(output: Tensor, vectors: Tensor, bias: Tensor, known: Tensor) -> Tensor:
-    """(..., w), (n, w), (n,), (n,) -> (...): the logarithm of the mean exponential of the scores of known categories."""
+    """(..., w), (n, w), (n,), (n,) -> (...): the log of the mean exponential of known scores."""
     scores = output @ vectors.t() + torch.where(known, bias, NEVER)
     return scores.logsumexp(-1) - known.sum().clamp(min=1).to(output.dtype).log()
 

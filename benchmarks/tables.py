@@ -1,0 +1,328 @@
+"""Mixed tables against the usual tools: ``python benchmarks/tables.py imputation|codes|synthetic|size --data FOLDER``.
+
+FOLDER holds the tables as ``<name>.csv.gz``, see TABLES. Columns that only number the rows are left out, and of more
+than 3,000 rows 3,000 are drawn; nothing else is done to them. Results go to ``benchmarks/results/tables_*.json``.
+
+imputation
+    20 % of the known cells are hidden at random. Numbers: root mean squared error in standard deviations, over all
+    columns. Categories: share of wrong ones. The peers get standardised numbers and one-hot categories.
+codes
+    Accuracy of LogisticRegression on codes of an unsupervised fit, 5 folds, against PCA codes of one-hot and
+    standardised columns. A price is above its median or not.
+synthetic
+    HistGradientBoosting trained on generated rows and tested on real ones (30 % held out): area under the ROC curve, or
+    the coefficient of determination for a price. TVAE needs ``pip install ctgan`` and complete tables; it and the
+    mixture get them from SimpleImputer. Columns of nearly as many categories as rows are left out here.
+size
+    One epoch over a million rows of 20 numbers and 10 categories, one of them with 100,000.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import time
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import sklearn
+import torch
+from pandas import DataFrame
+from pandas.api.types import is_integer_dtype, is_numeric_dtype
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import StratifiedKFold, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import sklearn_ae
+from sklearn_ae import AdversarialAutoencoder, AutoencoderImputer, RegularizedAutoencoder, VariationalAutoencoder
+
+RESULTS = Path(__file__).parent / "results"
+ROWS = 3_000
+TABLES = {  # the target, and the columns that number the rows
+    "titanic": ("survived", []),
+    "telco_churn": ("Churn", ["customerID"]),
+    "ames_housing": ("price", ["Order", "PID"]),
+    "california_housing": ("median_house_value", []),
+    "credit_approval": ("class", []),
+    "penguins": ("species", []),
+}
+PRICES = ("price", "median_house_value")
+Figures = dict[str, dict[str, float | None]]
+
+
+def table(folder: Path, name: str) -> DataFrame:
+    _, numbering = TABLES[name]
+    rows = pd.read_csv(folder / f"{name}.csv.gz").drop(columns=numbering)
+    return rows.sample(ROWS, random_state=0).reset_index(drop=True) if len(rows) > ROWS else rows
+
+
+def numeric(rows: DataFrame) -> list[str]:
+    return [name for name in rows if is_numeric_dtype(rows[name])]
+
+
+class OneHot:
+    """Standardised numbers and one-hot categories, missing cells NaN, and the way back."""
+
+    def __init__(self, rows: DataFrame) -> None:
+        self.like = rows
+        self.numbers = numeric(rows)
+        self.categories = {c: sorted(rows[c].dropna().unique()) for c in rows if c not in self.numbers}
+        self.scaler = StandardScaler().fit(rows[self.numbers])
+
+    def encoded(self, rows: DataFrame) -> np.ndarray:
+        parts = [self.scaler.transform(rows[self.numbers])]
+        for name, values in self.categories.items():
+            hot = (rows[name].to_numpy(object)[:, None] == np.array(values, object)).astype(float)
+            hot[rows[name].isna()] = np.nan
+            parts.append(hot)
+        return np.hstack(parts)
+
+    def decoded(self, encoded: np.ndarray) -> DataFrame:
+        widths = np.cumsum([len(self.numbers), *map(len, self.categories.values())])
+        numbers, *hot, _ = np.split(encoded, widths, axis=1)
+        rows = DataFrame(self.scaler.inverse_transform(numbers), columns=self.numbers)
+        for (name, values), part in zip(self.categories.items(), hot, strict=True):
+            rows[name] = np.array(values, object)[part.argmax(1)]
+        return rows[list(self.like)]
+
+
+# Imputation
+
+
+def hidden(rows: DataFrame, seed: int, share: float = 0.2) -> DataFrame:
+    mask = np.random.RandomState(seed).uniform(size=rows.shape) < share
+    as_float = {name: float for name in rows if is_integer_dtype(rows[name])}
+    return rows.astype(as_float).mask(mask)
+
+
+def by_column(rows: DataFrame) -> DataFrame:
+    """Fill with means and most frequent categories."""
+    numbers = numeric(rows)
+    filling = {name: rows[name].mean() if name in numbers else rows[name].mode().iloc[0] for name in rows}
+    return rows.fillna(filling)
+
+
+def by(imputer: object) -> Callable[[DataFrame], DataFrame]:
+    def filled(rows: DataFrame) -> DataFrame:
+        encoding = OneHot(rows)
+        decoded = encoding.decoded(imputer.fit_transform(encoding.encoded(rows)))
+        return rows.astype({name: object for name in encoding.categories}).fillna(decoded)
+
+    return filled
+
+
+def errors(rows: DataFrame, gaps: DataFrame, filled: DataFrame) -> dict[str, float | None]:
+    assert not filled.isna().to_numpy().any()
+    squared, wrong = [], []
+    for name in rows:
+        asked = (gaps[name].isna() & rows[name].notna()).to_numpy()
+        if not asked.any():
+            continue
+        truth, guess = rows[name][asked], filled[name][asked]
+        if is_numeric_dtype(rows[name]):
+            squared.append(np.square((guess.astype(float) - truth) / rows[name].std()).mean())
+        else:
+            wrong.append((guess.astype(object) != truth.astype(object)).mean())
+    return {"numbers": float(np.sqrt(np.mean(squared))), "categories": float(np.mean(wrong)) if wrong else None}
+
+
+def imputation(folder: Path) -> dict[str, dict[str, Figures]]:
+    own = {
+        "AutoencoderImputer": lambda rows: AutoencoderImputer(random_state=0).fit_transform(rows),
+        "VariationalAutoencoder": lambda rows: (
+            VariationalAutoencoder(random_state=0, noise="column").fit(rows).impute(rows)
+        ),
+    }
+    peers = {
+        "SimpleImputer": by_column,
+        "KNNImputer": by(KNNImputer(keep_empty_features=True)),
+        "IterativeImputer": by(
+            IterativeImputer(max_iter=3, n_nearest_features=20, keep_empty_features=True, random_state=0)
+        ),
+    }
+    results: dict[str, dict[str, Figures]] = {}
+    for name in TABLES:
+        rows = table(folder, name)
+        gaps = hidden(rows, seed=0)
+        for way, fill in (own | peers).items():
+            start = time.perf_counter()
+            found = errors(rows, gaps, fill(gaps)) | {"seconds": time.perf_counter() - start}
+            results.setdefault(name, {})[way] = found
+            print(name, way, found, flush=True)
+    return results
+
+
+# Codes
+
+
+def codes(folder: Path) -> dict[str, Figures]:
+    results: dict[str, Figures] = {}
+    for name, (target, _) in TABLES.items():
+        rows = table(folder, name)
+        y = rows.pop(target)
+        y = y > y.median() if target in PRICES else y
+        one_hot = make_column_transformer(
+            (
+                make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()),
+                make_column_selector(dtype_include="number"),
+            ),
+            (
+                OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+                make_column_selector(dtype_exclude="number"),
+            ),
+        )
+        for k in (2, 4, 8):
+            settings = {"task": None, "random_state": 0}
+            ways = {
+                "PCA": make_pipeline(one_hot, PCA(k, random_state=0)),
+                "regularized": RegularizedAutoencoder(k, **settings),
+                "variational": VariationalAutoencoder(k, **settings),
+                "adversarial": AdversarialAutoencoder(k, **settings),
+            }
+            folds = StratifiedKFold(5, shuffle=True, random_state=0)
+            for way, step in ways.items():
+                model = make_pipeline(step, StandardScaler(), LogisticRegression(max_iter=1000))
+                accuracy = float(cross_val_score(model, rows, y, cv=folds).mean())
+                results.setdefault(f"{name}, k = {k}", {})[way] = accuracy
+                print(name, k, way, accuracy, flush=True)
+    return results
+
+
+# Synthetic rows
+
+
+def mixture(rows: DataFrame) -> DataFrame:
+    full = by_column(rows)
+    encoding = OneHot(full)
+    density = GaussianMixture(10, covariance_type="diag", reg_covar=1e-3, random_state=0).fit(encoding.encoded(full))
+    return encoding.decoded(density.sample(len(rows))[0])
+
+
+def tvae(rows: DataFrame) -> DataFrame:
+    from ctgan import TVAE  # an optional peer
+
+    full = by_column(rows)
+    numbers = numeric(full)
+    discrete = [c for c in full if c not in numbers or (is_integer_dtype(full[c]) and full[c].nunique() <= 10)]
+    np.random.seed(0)  # noqa: NPY002  # what it draws from
+    torch.manual_seed(0)
+    model = TVAE(epochs=300, enable_gpu=False)
+    model.fit(full, discrete)
+    return model.sample(len(rows))
+
+
+def judged(synthetic: DataFrame, real: DataFrame, target: str) -> float:
+    """Return how well a classifier or regressor of generated rows does on real ones."""
+    numbers = numeric(real.drop(columns=target))
+    names = [c for c in real if c != target]
+    codes = {
+        c: {v: i for i, v in enumerate(synthetic[c].value_counts().index[:250])} for c in names if c not in numbers
+    }
+    X, X_real = (
+        DataFrame({c: rows[c].map(codes[c]).astype(float) if c in codes else rows[c] for c in names})
+        for rows in (synthetic, real)
+    )
+    categorical = [i for i, c in enumerate(names) if c in codes]
+    if target in PRICES:
+        model = HistGradientBoostingRegressor(categorical_features=categorical, random_state=0)
+        return float(r2_score(real[target], model.fit(X, synthetic[target]).predict(X_real)))
+    classes = sorted(real[target].unique())
+    if synthetic[target].nunique() < 2:
+        return 0.5
+    model = HistGradientBoostingClassifier(categorical_features=categorical, random_state=0).fit(X, synthetic[target])
+    shares = DataFrame(model.predict_proba(X_real), columns=model.classes_).reindex(columns=classes, fill_value=0.0)
+    if len(classes) == 2:
+        return float(roc_auc_score(real[target] == classes[1], shares[classes[1]]))
+    return float(roc_auc_score(real[target], shares, multi_class="ovr"))
+
+
+def synthetic(folder: Path) -> dict[str, Figures]:
+    ways: dict[str, Callable[[DataFrame], DataFrame]] = {
+        "real rows": lambda rows: rows,
+        "regularized": lambda rows: RegularizedAutoencoder(random_state=0).fit(rows).sample(len(rows), 0),
+        "variational": lambda rows: (
+            VariationalAutoencoder(noise="column", max_iter=300, random_state=0).fit(rows).sample(len(rows), 0)
+        ),
+        "adversarial": lambda rows: AdversarialAutoencoder(random_state=0).fit(rows).sample(len(rows), 0),
+        "Gaussian mixture": mixture,
+        "TVAE": tvae,
+    }
+    results: dict[str, Figures] = {}
+    for name, (target, _) in TABLES.items():
+        rows = table(folder, name)
+        numbers = numeric(rows)
+        rows = rows.drop(columns=[c for c in rows if c not in numbers and rows[c].nunique() > 0.5 * rows[c].count()])
+        if target not in PRICES:
+            rows[target] = rows[target].astype(str).astype(object)
+        train, test = train_test_split(rows, test_size=0.3, random_state=0)
+        for way, generate in ways.items():
+            start = time.perf_counter()
+            generated = generate(train.reset_index(drop=True))
+            results.setdefault(name, {})[way] = judged(generated, test, target)
+            print(name, way, results[name][way], f"{time.perf_counter() - start:.1f} s", flush=True)
+    return results
+
+
+# Size
+
+
+def size(folder: Path) -> dict[str, float]:
+    n, random = 1_000_000, np.random.RandomState(0)
+    z = random.normal(size=(n, 3)).astype(np.float32)
+    numbers = z @ random.normal(size=(3, 20)) + 0.3 * random.normal(size=(n, 20))
+    rows = DataFrame(numbers.astype(np.float32), columns=[f"x{i}" for i in range(20)])
+    names = np.array([f"v{i}" for i in range(100_000)], object)
+    for j in range(9):
+        bins = np.digitize(z[:, j % 3] + 0.5 * random.normal(size=n), np.linspace(-1.5, 1.5, 3 + j))
+        rows[f"c{j}"] = pd.Categorical(names[bins])
+    rows["id"] = names[random.randint(0, len(names), n)]
+    del numbers, z
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    model = RegularizedAutoencoder(16, batch_size=1024, max_iter=2, random_state=0, device="cpu").fit(rows)
+    seconds = time.perf_counter() - start
+    return {
+        "rows": n,
+        "parameters": sum(p.numel() for p in model.module_.parameters()),
+        "fit_seconds": seconds,
+        "epoch_seconds": float(model.history_["seconds"].iloc[-1]),
+        "share_of_the_loop": float(model.history_["seconds"].sum() / seconds),
+        "rss_before_gb": before / 1e6,
+        "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    runs = {run.__name__: run for run in (imputation, codes, synthetic, size)}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=runs)
+    parser.add_argument("--data", type=Path, default=Path())
+    asked = parser.parse_args()
+    results = runs[asked.what](asked.data)
+    versions = {
+        "python": platform.python_version(),
+        "scikit-learn": sklearn.__version__,
+        "torch": torch.__version__,
+        "sklearn_ae": sklearn_ae.__version__,
+    }
+    written = {"date": datetime.now(UTC).date().isoformat(), "versions": versions, "results": results}
+    (RESULTS / f"tables_{asked.what}.json").write_text(json.dumps(written, indent=1) + "\n")
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

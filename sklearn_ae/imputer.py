@@ -1,0 +1,134 @@
+"""A transformer that fills missing cells."""
+
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_ae.families.base import BaseAutoencoder
+from sklearn_ae.families.regularized import RegularizedAutoencoder
+
+HIDDEN = 0.3  # share of the cells that are hidden while training: what is missing later was missing then
+
+
+class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Fill missing cells with what an autoencoder expects them to be, given the other cells of their row.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        An autoencoder. None stands for ``RegularizedAutoencoder(noise=0.3)``, which learns to fill cells that are
+        hidden from it [1]_.
+    sample_posterior : bool, default=False
+        Whether cells are drawn, as uncertain as they are, and not expected: the way to multiple imputation [2]_.
+    random_state : int, RandomState or None, default=None
+        Seed of the fit, where ``estimator`` is None or has none of its own, and of the draws.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted autoencoder.
+    n_features_in_ : int
+        Columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, where all are strings.
+
+    See Also
+    --------
+    RegularizedAutoencoder.impute : The same as a method of every autoencoder.
+    sklearn.impute.KNNImputer : Fills numbers with those of similar rows.
+
+    References
+    ----------
+    .. [1] Gondara, L. & Wang, K. (2018). MIDA: multiple imputation using denoising autoencoders. PAKDD.
+    .. [2] Rubin, D. B. (1987). Multiple imputation for nonresponse in surveys. Wiley.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn_ae import AutoencoderImputer
+    >>> table = pd.DataFrame({"height": [1.8, None, 1.6, 1.7] * 5, "size": ["L", "S", "S", None] * 5})
+    >>> filled = AutoencoderImputer(random_state=0).fit_transform(table)
+    >>> filled.isna().sum().sum(), filled.dtypes.equals(table.dtypes)
+    (np.int64(0), True)
+    """
+
+    def __init__(
+        self,
+        estimator: BaseAutoencoder | None = None,
+        *,
+        sample_posterior: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.sample_posterior = sample_posterior
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the autoencoder.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows; NaN, None and the like mark missing cells.
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+        """
+        if self.estimator is None:
+            estimator = RegularizedAutoencoder(noise=HIDDEN, random_state=self.random_state)
+        else:
+            estimator = clone(self.estimator)
+            if estimator.random_state is None:
+                estimator.set_params(random_state=self.random_state)
+        self.estimator_ = estimator.fit(X, sample_weight=sample_weight)
+        return self
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Fill missing cells.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        filled : ndarray or DataFrame of shape (n_samples, n_features)
+            The rows with no cell missing.
+        """
+        check_is_fitted(self)
+        if not self.sample_posterior:
+            return self.estimator_.impute(X)
+        (drawn,) = self.estimator_.impute(X, n_draws=1, random_state=self.random_state)
+        return drawn
+
+    @property
+    def n_features_in_(self) -> int:
+        """Columns seen in ``fit``."""
+        check_is_fitted(self)
+        return self.estimator_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> Any:
+        """Their names."""
+        check_is_fitted(self)
+        return self.estimator_.feature_names_in_
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
