@@ -118,7 +118,7 @@ def by(imputer: object) -> Callable[[DataFrame], DataFrame]:
     def filled(rows: DataFrame) -> DataFrame:
         encoding = OneHot(rows)
         decoded = encoding.decoded(imputer.fit_transform(encoding.encoded(rows)))
-        return rows.astype({name: object for name in encoding.categories}).fillna(decoded)
+        return rows.astype(dict.fromkeys(encoding.categories, object)).fillna(decoded)
 
     return filled
 
