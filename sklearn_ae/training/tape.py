@@ -372,9 +372,22 @@ def _converted(call: _Call) -> Replay | None:
     return partial(call.results[0].copy_, call.args[0])
 
 
+def _put(call: _Call) -> Replay | None:
+    """Add rows where they belong, in place: the operator with ``out`` makes a second table every time."""
+    x, indices, values, accumulate = (*call.args, False)[:4]
+    if not accumulate or len(indices) != 1 or indices[0].ndim != 1 or indices[0].dtype != torch.int64:
+        return None
+    return partial(_added, call.results[0], x, indices[0], values)
+
+
+def _added(result: Tensor, x: Tensor, index: Tensor, values: Tensor) -> None:
+    result.copy_(x).index_add_(0, index, values)
+
+
 FASTER: dict[OpOverload, Callable[[_Call], Replay | None]] = {
     aten.sum.dim_IntList: _sums,
     aten.mean.default: _mean,
     aten.relu.default: _relu,
     aten._to_copy.default: _converted,
+    aten.index_put.default: _put,
 }
