@@ -28,6 +28,11 @@ def write_tables(folder: Path) -> None:
         _write(folder / f"speed_{family}.csv", _speed([fit for fit in fits if fit["family"] == family]))
     _write(folder / "speed_growth.csv", _growth(_result("speed_growth")["results"]))
     _draw_speed(fits, folder / "speed.png")
+    for table in ("imputation", "synthetic", "codes"):
+        name = "mixed_codes" if table == "codes" else table
+        _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
+    size = _result("tables_size")["results"]
+    _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
 
 
 def _result(name: str) -> Any:
@@ -64,6 +69,19 @@ def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
         ]
         lines.append([case, *cells, *memory])
     return [["table", *(f"seconds an epoch, {p}" for p in peers), *(f"memory, {p}" for p in peers)], *lines]
+
+
+def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Tell what came out for each table, a column for each way."""
+    ways = list(next(iter(results.values())))
+    lines = [[table, *(_figure(of_way[way]) for way in ways)] for table, of_way in results.items()]
+    return [["table", *ways], *lines]
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, dict):
+        return " / ".join("-" if value[kind] is None else f"{value[kind]:.3f}" for kind in ("numbers", "categories"))
+    return f"{value:.3f}"
 
 
 def _draw_speed(fits: list[dict[str, Any]], path: Path) -> None:

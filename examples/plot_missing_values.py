@@ -2,7 +2,7 @@
 Missing values
 ==============
 
-NaN marks a missing cell. It counts for nothing in the loss, and the reconstruction of a row fills it.
+NaN marks a missing cell. It counts for nothing in the loss, and ``impute`` fills it.
 """
 
 # %%
@@ -26,9 +26,8 @@ def with_holes(X):
 
 
 def filled(X, **settings):
-    """Return X with its missing cells taken from the reconstruction."""
-    model = RegularizedAutoencoder(16, noise=0.2, random_state=0, **settings).fit(X)
-    return np.where(np.isnan(X), model.inverse_transform(model.transform(X)), X)
+    """Return X with its missing cells filled."""
+    return RegularizedAutoencoder(16, noise=0.2, random_state=0, **settings).fit(X).impute(X)
 
 
 def imputers():

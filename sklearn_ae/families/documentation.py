@@ -12,13 +12,28 @@ activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, de
     than ``"relu"``, which plays the adversarial game better; the bounded ``"tanh"`` scores anomalies better.
 dropout : float, default=0.0
     Share of hidden units that are dropped while training, in [0, 1).
-likelihood : {"auto", "gaussian", "bernoulli"}, default="auto"
-    What a column is: a number with normal noise, or a value in [0, 1] read as a probability. ``"auto"`` takes all
-    columns as numbers.
-scale : bool or "common", default=True
+categorical_features : "from_dtype", array-like or None, default="from_dtype"
+    Which columns hold categories: those of strings and of categorical dtypes in a DataFrame, or names, positions or a
+    mask. None: all columns are numbers.
+min_frequency : int or float, default=2
+    Rows, or their share, below which a category is rare. Rare ones share one number, and come back as the most
+    frequent of them.
+max_categories : int, default=None
+    Categories of a column that are told apart, at most, the group of the rare ones included.
+handle_unknown : {"ignore", "error"}, default="ignore"
+    What happens to a category that was not in the fit: it counts as missing, or as a rare one where there is such a
+    group, or a ValueError is raised.
+likelihood : {"auto", "gaussian", "bernoulli", "poisson", "negative_binomial"} or dict, default="auto"
+    What a column of numbers is: a number with normal noise, a value in [0, 1] read as a probability, or a count.
+    ``"auto"`` takes truth values of a DataFrame as probabilities and all other columns as numbers. A dict says it by
+    the name (or the position, in an array) of a column.
+column_weight : dict or array-like of shape (n_features,), default=None
+    How much the cost of each column counts while training, by name or for all columns. None: all alike.
+scale : bool, "common" or "quantile", default=True
     Whether to standardise each column inside. ``"common"`` centres each column and divides all by one pooled
     standard deviation: right for pixels and spectra, where a quiet column is quiet for a reason.
-    ``inverse_transform`` and ``sample`` return the user's units. Not used with ``likelihood="bernoulli"``.
+    ``"quantile"`` makes each column normal by its ranks: for heavy tails. ``inverse_transform`` and ``sample`` return
+    the user's units. Only for numbers with normal noise.
 task : {"classification", "regression", None}, default="classification"
     What y means: classes, values, or nothing (y is then ignored). y is optional under every task; without it
     the fit is unsupervised and there is no ``predict``.
