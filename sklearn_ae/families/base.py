@@ -258,8 +258,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like, DataFrame of numbers or sparse matrix of shape (n_samples, n_features)
-            The rows. NaN marks a missing cell.
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows. NaN, None and the like mark a missing cell.
         y : array-like of shape (n_samples,), default=None
             What is predicted beside the reconstruction, see ``task``.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -312,8 +312,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like, DataFrame of numbers or sparse matrix of shape (n_samples, n_features)
-            The rows. NaN marks a missing cell.
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows. NaN, None and the like mark a missing cell.
         y : array-like of shape (n_samples,), default=None
             What is predicted beside the reconstruction. Later calls without it take the rows as unlabelled.
         classes : array-like of shape (n_classes,), default=None
@@ -555,7 +555,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -575,8 +575,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Returns
         -------
-        rows : ndarray of shape (n_samples, n_features)
-            Expected rows in the units of the training rows.
+        rows : ndarray or DataFrame of shape (n_samples, n_features)
+            Expected numbers and most probable categories, in the units, and with the columns and dtypes, of the training
+            rows.
         """
         check_is_fitted(self)
         codes = check_array(X, dtype=[np.float64, np.float32])
@@ -596,7 +597,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -613,7 +614,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -629,7 +630,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -647,7 +648,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows.
         y : array-like of shape (n_samples,), default=None
             The true target.
@@ -676,7 +677,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows. Missing cells count for nothing.
 
         Returns
