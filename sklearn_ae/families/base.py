@@ -576,8 +576,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         Returns
         -------
         rows : ndarray or DataFrame of shape (n_samples, n_features)
-            Expected numbers and most probable categories, in the units, and with the columns and dtypes, of the training
-            rows.
+            Expected numbers and most probable categories, in the units and with the columns of the training rows.
         """
         check_is_fitted(self)
         codes = check_array(X, dtype=[np.float64, np.float32])
