@@ -83,6 +83,15 @@ class Adam(torch.optim.Adam):
             self._memory.rate.fill_(self._rate)
         return self._memory
 
+    def adopt(
+        self, values: Sequence[Tensor], means: Sequence[Tensor], squares: Sequence[Tensor], n_steps: Tensor
+    ) -> None:
+        """Take parameters and state from where others move them, until they are separated."""
+        self._memory = None
+        for parameter, value, mean, square in zip(self.parameters, values, means, squares, strict=True):
+            parameter.data = value
+            self.state[parameter] = {"step": n_steps, "exp_avg": mean, "exp_avg_sq": square}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state."""
         super().load_state_dict(state_dict)
