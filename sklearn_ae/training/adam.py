@@ -50,6 +50,16 @@ class Adam(torch.optim.Adam):
         (group,) = self.param_groups
         return cast(list[nn.Parameter], group["params"])
 
+    @property
+    def n_steps(self) -> int:
+        """Steps so far."""
+        return int(self.state[self.parameters[0]].get("step", 0))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other optimizer moves one of the parameters."""
+        return self._alone
+
     def step(self, gradients: Sequence[Tensor]) -> None:  # type: ignore[override]
         """Move the parameters; ``gradients`` has one tensor for each."""
         memory = self.prepared()

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from contextvars import ContextVar
 from math import cos, inf, isfinite, nan, pi
@@ -100,6 +100,8 @@ class AutoencoderNet(NeuralNet):
         Seed of the fit's own generator: permutations and noise.
     autocast : bool, default=False
         Whether to compute in bfloat16 where torch allows it.
+    signature : hashable, optional
+        Nets with the same one differ in weights, rates and rows only, and may be trained as one.
     **kwargs
         Arguments of :class:`skorch.NeuralNet`.
     """
@@ -114,6 +116,7 @@ class AutoencoderNet(NeuralNet):
         schedule: str = "constant",
         seed: int = 0,
         autocast: bool = False,
+        signature: Hashable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion=None, train_split=None, **kwargs)
@@ -123,6 +126,7 @@ class AutoencoderNet(NeuralNet):
         self.schedule = schedule
         self.seed = seed
         self.autocast = autocast
+        self.signature = signature
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(phases={[phase.name for phase in self.phases]}, device={str(self.device)!r})"
@@ -302,6 +306,13 @@ class AutoencoderNet(NeuralNet):
             values = (function(self.module_, chunk.rows) for chunk in Chunks(rows, size))
             values = values if on_cpu else torch.cat(list(values)).cpu().split(CHUNK)
             return _stacked((finish(_for_numpy(chunk)) for chunk in values), len(rows), dtype)
+
+    @property
+    def is_stackable(self) -> bool:
+        """Whether the net can be trained with others of its signature: no callback wants its batches or gradients."""
+        listened_to = self._listened_to("on_batch_begin", "on_batch_end", "on_grad_computed")
+        alone = all(optimizer.is_alone for optimizer in self.optimizers_by_phase().values())
+        return self.signature is not None and alone and not listened_to and not self.autocast
 
     # Parts
 

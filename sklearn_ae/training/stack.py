@@ -1,8 +1,11 @@
 """Several fits as one: models of one signature, trained by one program."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +54,8 @@ class StackedAdam:
             _parts(matrix, shapes) for matrix in (self.values, self.gradients, self.means, self.squares)
         )
         for k, optimizer in enumerate(optimizers):
-            optimizer.adopt(*([part[k] for part in parts] for parts in (self.parameters, means, squares)), self.n_steps)
+            values_k, means_k, squares_k = ([part[k] for part in parts] for parts in (self.parameters, means, squares))
+            optimizer.adopt(values_k, means_k, squares_k, self.n_steps)
 
     def prepare(self) -> None:
         """Take over the rates of the models."""
@@ -127,27 +131,22 @@ class Stack:
 
     Parameters
     ----------
-    modules : sequence of Autoencoder
-        The models, all in training mode.
-    phases : sequence of sequence of Phase
-        What a step of each does; they differ in weights only.
-    optimizers : sequence of mapping of str to Adam
-        The optimizers of each model by phase.
-    batches : sequence of EqualBatches
-        The batches of each model, of one shape.
+    fits : sequence of Fit
+        The fits, each about to begin an epoch.
+
+    Raises
+    ------
+    RuntimeError or other
+        If what they compute can't be vmapped. Nothing has been trained then.
     """
 
-    def __init__(
-        self,
-        modules: Sequence[Autoencoder],
-        phases: Sequence[Sequence[Phase]],
-        optimizers: Sequence[Mapping[str, Adam]],
-        batches: Sequence[EqualBatches],
-    ) -> None:
-        self.modules = modules
+    def __init__(self, fits: Sequence["Fit"]) -> None:
+        modules = self.modules = [fit.net.module_ for fit in fits]
         self.template = copy.deepcopy(modules[0]).train()  # the models themselves may end before the others
+        phases = [fit.net.phases for fit in fits]
         self.phases = phases[0]
-        self.batches = batches
+        self.batches = [cast(EqualBatches, fit.batches) for fit in fits]
+        optimizers = [fit.net.optimizers_by_phase() for fit in fits]
         self.optimizers = {
             phase.name: StackedAdam([of_model[phase.name] for of_model in optimizers]) for phase in self.phases
         }
@@ -167,10 +166,12 @@ class Stack:
             }
             self._gradients_of[phase.name] = stacked_gradients(self.template, phase)
         self._buffers = self._fixed[self.phases[0].name]
-        self.memory = _Memory(batches)
+        self.memory = _Memory(self.batches)
         self._n_plain = 0
         self._replay: tape.Replay | None = None
         self._terms: Tensors = {}
+        for phase in self.phases:
+            self._evaluated(phase)
 
     def epoch(self) -> list[dict[str, float]]:
         """Train for an epoch; return the mean of each term for each model."""
@@ -199,13 +200,16 @@ class Stack:
         return training_step(self.phases, self._gradients, self.optimizers)
 
     def _gradients(self, phase: Phase) -> tuple[Sequence[Tensor], Tensors]:
-        name = phase.name
-        gradients, evaluation = self._gradients_of[name](
-            self._moved[name], self._fixed[name], self._weights[name], self.memory.rows, self.memory.draws[name]
-        )
+        gradients, evaluation = self._evaluated(phase)
         for buffer, value in evaluation.buffers.items():
             self._buffers[buffer].copy_(value)
         return list(gradients.values()), evaluation.terms
+
+    def _evaluated(self, phase: Phase) -> tuple[Tensors, Evaluation]:
+        name = phase.name
+        return self._gradients_of[name](
+            self._moved[name], self._fixed[name], self._weights[name], self.memory.rows, self.memory.draws[name]
+        )
 
     def _own_buffers(self) -> Tensors:
         """Stack what differs between models or is learned; what all share stays where it is."""
@@ -259,48 +263,137 @@ def _stacked(draws: Sequence[Draws], dim: int) -> Draws:
     }
 
 
-def train_together(nets: Sequence[AutoencoderNet], splits: Sequence[Split]) -> dict[int, BaseException]:
-    """Train nets of one signature as one; return what those raised that failed, by position.
+class Fit:
+    """A fit that has reached its training.
 
-    A net that ends early takes its weights out. When half of a stack has ended, the others go on in a smaller one.
+    Parameters
+    ----------
+    net : AutoencoderNet
+        What is trained.
+    split : Split
+        Its rows.
     """
-    failures: dict[int, BaseException] = {}
-    trainings = [net.training(split) for net, split in zip(nets, splits, strict=True)]
-    batches: dict[int, EqualBatches] = {}
 
-    def advance(k: int, means: dict[str, float] | None) -> None:
-        batches.pop(k, None)
+    def __init__(self, net: AutoencoderNet, split: Split) -> None:
+        self.net = net
+        self.training = net.training(split)
+        self.batches: EqualBatches | None = None  # of the next epoch, None when the training has ended
+        self.error: BaseException | None = None
+        self.advance(None)
+
+    def advance(self, means: dict[str, float] | None) -> None:
+        """Hand over the means of an epoch and go on to the next."""
+        self.batches = None
         try:
-            batches[k] = trainings[k].send(means)  # type: ignore[arg-type]
+            self.batches = self.training.send(means)  # type: ignore[arg-type]
         except StopIteration:
             pass
         except Exception as error:
-            failures[k] = error
+            self.error = error
 
-    try:
-        for k in range(len(nets)):
-            advance(k, None)
-        while batches:
-            members = list(batches)
-            stack = Stack(
-                [nets[k].module_ for k in members],
-                [nets[k].phases for k in members],
-                [nets[k].optimizers_by_phase() for k in members],
-                [batches[k] for k in members],
+    def abort(self, error: BaseException) -> None:
+        """End the training where it is."""
+        self.batches, self.error = None, error
+        self.training.close()
+
+    @property
+    def signature(self) -> Hashable | None:
+        """What fits must have in common to be trained as one, None if this one is trained alone."""
+        net, batches = self.net, self.batches
+        if batches is None or not net.is_stackable:
+            return None
+        tensors = [*net.module_.named_parameters(), *net.module_.named_buffers()]
+        return (
+            net.signature,
+            batches.n_batches,
+            batches.size,
+            tuple(name for name, column in zip(Batch._fields, batches.rows.columns, strict=True) if column is not None),
+            tuple((name, tensor.shape, tensor.dtype, tensor.device) for name, tensor in tensors),
+            tuple((phase.name, phase.updates, *phase.terms, *phase.weights) for phase in net.phases),
+            tuple(optimizer.n_steps for optimizer in net.optimizers_by_phase().values()),
+        )
+
+
+def train(fits: Sequence[Fit], ended: Callable[[Fit], None], check: Callable[[], None]) -> Counter[str]:
+    """Train fits, those of one signature together; return how many were stacked, and how many were trained alone.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        The fits, of any signatures.
+    ended : callable
+        Told of every fit when it has ended.
+    check : callable
+        Called between epochs; what it raises ends everything.
+    """
+    counts: Counter[str] = Counter()
+    groups: dict[Hashable, list[Fit]] = {}
+    for fit in fits:
+        if fit.batches is None:
+            ended(fit)
+        else:
+            signature = fit.signature
+            groups.setdefault(id(fit) if signature is None else signature, []).append(fit)
+    for group in groups.values():
+        size = models_at_once(group[0])
+        for start in range(0, len(group), size):
+            counts += _train_chunk(group[start : start + size], ended, check)
+    return counts
+
+
+def _train_chunk(fits: list[Fit], ended: Callable[[Fit], None], check: Callable[[], None]) -> Counter[str]:
+    """Train fits of one signature; a fit that ends leaves, and when half of them have left the stack gets smaller."""
+    n_fits = len(fits)
+    while len(fits) > 1:
+        try:
+            stack = Stack(fits)
+        except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+            warnings.warn(
+                f"fits of one kind are trained as one where torch.vmap knows what they compute, however: {error}. "
+                f"These {len(fits)} are trained one after another",
+                RuntimeWarning,
+                stacklevel=2,
             )
-            while 2 * sum(k in batches for k in members) > len(members):
-                for k, means in zip(members, stack.epoch(), strict=True):
-                    if k in batches:
-                        advance(k, means)
-    finally:
-        for training in trainings:
-            training.close()
-    return failures
+            break
+        active = fits
+        while 2 * len(active) > len(fits):
+            check()
+            for fit, means in zip(fits, stack.epoch(), strict=True):
+                if fit.batches is not None:
+                    _go_on(fit, means, ended)
+            active = [fit for fit in fits if fit.batches is not None]
+        fits = active
+    else:
+        if n_fits > 1:
+            for fit in fits:
+                _train_alone(fit, ended, check)
+            return Counter(stacked=n_fits)
+    for fit in fits:
+        _train_alone(fit, ended, check)
+    return Counter(alone=n_fits)
 
 
-def models_at_once(net: AutoencoderNet, batch_size: int) -> int:
+def _train_alone(fit: Fit, ended: Callable[[Fit], None], check: Callable[[], None]) -> None:
+    while fit.batches is not None:
+        check()
+        try:
+            means = fit.net.train_epoch(fit.batches)
+        except Exception as error:
+            fit.abort(error)
+            ended(fit)
+        else:
+            _go_on(fit, means, ended)
+
+
+def _go_on(fit: Fit, means: dict[str, float], ended: Callable[[Fit], None]) -> None:
+    fit.advance(means)
+    if fit.batches is None:
+        ended(fit)
+
+
+def models_at_once(fit: Fit) -> int:
     """Return how many models of a kind are stacked on a CPU: as many as fit into its cache, 1 if none should be."""
-    layers = [layer for layer in net.module_.modules() if isinstance(layer, nn.Linear)]
-    n_parameters = sum(parameter.numel() for parameter in net.module_.parameters())
-    n_bytes = 16 * n_parameters + 8 * batch_size * sum(layer.in_features for layer in layers)
+    layers = [layer for layer in fit.net.module_.modules() if isinstance(layer, nn.Linear)]
+    n_parameters = sum(parameter.numel() for parameter in fit.net.module_.parameters())
+    n_bytes = 16 * n_parameters + 8 * cast(EqualBatches, fit.batches).size * sum(layer.in_features for layer in layers)
     return 1 if n_bytes > LARGEST_MODEL else max(1, min(MOST_MODELS, CACHE // n_bytes))
