@@ -7,7 +7,7 @@ are trained, fits of one kind as one program; then the tasks go on.
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Condition, Event, Thread, current_thread
+from threading import Condition, Event, Semaphore, Thread, current_thread
 from typing import Any
 
 from joblib import register_parallel_backend
@@ -50,6 +50,8 @@ class Conductor:
         self._threads: set[Thread] = set()
         self._busy = 1  # threads that neither wait nor have ended; the one that submits is the first
         self._over = False
+        # Threads that compete for the interpreter make each other slow, so few of them run at a time.
+        self._turns = Semaphore(max(1, cpu_count() // 2))
         self._trainer = Thread(target=self._train_waiting, name="sklearn_ae-trainer", daemon=True)
         self._trainer.start()
 
@@ -90,7 +92,8 @@ class Conductor:
     def _run(self, task: Callable[[], object] | None) -> None:
         DRIVER.set(self._wait_for_training)
         while task is not None:
-            task()
+            with self._turns:
+                task()
             with self._changed:
                 task = self._tasks.popleft() if self._tasks else None
                 if task is None:
@@ -106,7 +109,9 @@ class Conductor:
             self._waiting.append(waiting)
             self._busy -= 1
             self._changed.notify_all()
+        self._turns.release()
         waiting.done.wait()  # who ends the training counts this thread as busy again
+        self._turns.acquire()
         if waiting.error is not None:
             raise waiting.error
 
@@ -130,17 +135,18 @@ class Conductor:
             self._train(waiting)
 
     def _train(self, waiting: list[_Waiting]) -> None:
-        left = {Fit(one.net, one.split): one for one in waiting}
-
-        def ended(fit: Fit) -> None:
-            self._release(left.pop(fit), fit.error)
-
+        fits = []
         try:
-            self.counts += train(list(left), ended, self._check)
+            fits += [Fit(one.net, one.split) for one in waiting]
+            self.counts += train(fits, self._check)
         except BaseException as error:
-            for fit, one in left.items():
+            for fit in fits:
                 fit.abort(error)
+            for one in waiting:
                 self._release(one, error)
+        else:
+            for one, fit in zip(waiting, fits, strict=True):
+                self._release(one, fit.error)
 
     def _release(self, waiting: _Waiting, error: BaseException | None) -> None:
         waiting.error = error

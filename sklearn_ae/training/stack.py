@@ -314,36 +314,36 @@ class Fit:
         )
 
 
-def train(fits: Sequence[Fit], ended: Callable[[Fit], None], check: Callable[[], None]) -> Counter[str]:
+def train(fits: Sequence[Fit], check: Callable[[], None]) -> Counter[str]:
     """Train fits, those of one signature together; return how many were stacked, and how many were trained alone.
 
     Parameters
     ----------
     fits : sequence of Fit
         The fits, of any signatures.
-    ended : callable
-        Told of every fit when it has ended.
     check : callable
         Called between epochs; what it raises ends everything.
     """
     counts: Counter[str] = Counter()
     groups: dict[Hashable, list[Fit]] = {}
     for fit in fits:
-        if fit.batches is None:
-            ended(fit)
-        else:
+        if fit.batches is not None:
             signature = fit.signature
             groups.setdefault(id(fit) if signature is None else signature, []).append(fit)
     for group in groups.values():
         size = models_at_once(group[0])
         for start in range(0, len(group), size):
-            counts += _train_chunk(group[start : start + size], ended, check)
+            chunk = group[start : start + size]
+            counts["stacked" if _train_as_one(chunk, check) else "alone"] += len(chunk)
     return counts
 
 
-def _train_chunk(fits: list[Fit], ended: Callable[[Fit], None], check: Callable[[], None]) -> Counter[str]:
-    """Train fits of one signature; a fit that ends leaves, and when half of them have left the stack gets smaller."""
-    n_fits = len(fits)
+def _train_as_one(fits: list[Fit], check: Callable[[], None]) -> bool:
+    """Train fits of one signature; return whether that was done in a stack.
+
+    A fit that ends takes its weights out. When half of them have ended, the others go on in a smaller stack.
+    """
+    stacked = False
     while len(fits) > 1:
         try:
             stack = Stack(fits)
@@ -355,40 +355,28 @@ def _train_chunk(fits: list[Fit], ended: Callable[[Fit], None], check: Callable[
                 stacklevel=2,
             )
             break
-        active = fits
+        stacked, active = True, fits
         while 2 * len(active) > len(fits):
             check()
             for fit, means in zip(fits, stack.epoch(), strict=True):
                 if fit.batches is not None:
-                    _go_on(fit, means, ended)
+                    fit.advance(means)
             active = [fit for fit in fits if fit.batches is not None]
         fits = active
-    else:
-        if n_fits > 1:
-            for fit in fits:
-                _train_alone(fit, ended, check)
-            return Counter(stacked=n_fits)
     for fit in fits:
-        _train_alone(fit, ended, check)
-    return Counter(alone=n_fits)
+        _train_alone(fit, check)
+    return stacked
 
 
-def _train_alone(fit: Fit, ended: Callable[[Fit], None], check: Callable[[], None]) -> None:
+def _train_alone(fit: Fit, check: Callable[[], None]) -> None:
     while fit.batches is not None:
         check()
         try:
             means = fit.net.train_epoch(fit.batches)
         except Exception as error:
             fit.abort(error)
-            ended(fit)
         else:
-            _go_on(fit, means, ended)
-
-
-def _go_on(fit: Fit, means: dict[str, float], ended: Callable[[Fit], None]) -> None:
-    fit.advance(means)
-    if fit.batches is None:
-        ended(fit)
+            fit.advance(means)
 
 
 def models_at_once(fit: Fit) -> int:
