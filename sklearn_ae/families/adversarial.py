@@ -163,6 +163,12 @@ class AdversarialAutoencoder(BaseAutoencoder):
     discriminator_learning_rate: Annotated[float, Number(0, closed_low=False)] = 4e-3
     gradient_penalty: Annotated[float, Number(0)] = 0.05
 
+    differs_in_a_stack = BaseAutoencoder.differs_in_a_stack | {
+        "adversarial_weight",
+        "gradient_penalty",
+        "discriminator_learning_rate",
+    }
+
     def _module(self, problem: Problem) -> Autoencoder:
         module = self._autoencoder(problem, PointCode, UnitGaussian)
         widths = {DATA: module.columns.n_inputs, CODES: self.n_components}

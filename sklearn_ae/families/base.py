@@ -2,11 +2,11 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -151,6 +151,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     callbacks: Annotated[Any, OneOf(None), Instance(list, tuple)] = None
     verbose: Annotated[int, Whole(0), Flag()] = 0
     random_state: Annotated[Any, OneOf(None), Whole(0, 2**32 - 1), Instance(np.random.RandomState)] = None
+
+    # What may differ between fits that are trained as one.
+    differs_in_a_stack: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("target_weight", "learning_rate", "learning_rate_schedule", "weight_decay", "max_iter", "random_state"),
+            *("early_stopping", "validation_fraction", "n_iter_no_change", "tol", "warm_start", "callbacks", "verbose"),
+            *("unlabeled", "class_weight", "scale"),
+        }
+    )
 
     net_: AutoencoderNet = field(init=False)
 
@@ -412,10 +421,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             self._watched(problem),
             self._optimizers(problem),
             autocast=self.precision == "bfloat16",
+            signature=self._signature(problem),
             device=device,
             batch_size=problem.batch_size,
             verbose=0,
         ).initialize()
+
+    def _signature(self, problem: Problem) -> Hashable:
+        """Return what fits have in common that can be trained as one: all but what may differ between them."""
+        same = {
+            name: value for name, value in self.get_params(deep=False).items() if name not in self.differs_in_a_stack
+        }
+        return type(self), _hashable(same), _hashable(problem.layout.numbers), problem.full_batch, type(problem.target)
 
     def _callbacks(self, *, watched: bool) -> list[Any]:
         stopping = [early_stopping(self.n_iter_no_change, self.tol, bool(self.verbose))]
@@ -834,6 +851,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 def _class_probabilities(module: Autoencoder, batch: Batch) -> Tensor:
     """Return the probability of each class, (n, n_classes)."""
     return module.predict(batch.x).softmax(1)
+
+
+def _hashable(value: Any) -> Hashable:
+    """Return what is equal for equal values."""
+    if isinstance(value, Mapping):
+        return tuple((name, _hashable(of_name)) for name, of_name in value.items())
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple(map(_hashable, value))
+    return (type(value), value) if isinstance(value, Hashable) else id(value)
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

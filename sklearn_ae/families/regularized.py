@@ -95,6 +95,8 @@ class RegularizedAutoencoder(BaseAutoencoder):
     noise: Annotated[float, Number(0)] = 0.0
     noise_kind: Annotated[str, OneOf(*CORRUPTIONS)] = "mask"
 
+    differs_in_a_stack = BaseAutoencoder.differs_in_a_stack | {"alpha"}
+
     def _module(self, problem: Problem) -> Autoencoder:
         if self.noise_kind == "mask" and self.noise >= 1:
             raise ValueError(f"noise must lie in [0, 1) with noise_kind='mask', however: noise={self.noise!r}")

@@ -214,6 +214,8 @@ class VariationalAutoencoder(BaseAutoencoder):
     n_draws: Annotated[int, Whole(1)] = 1
     noise: Annotated[str | float, OneOf("scalar", "column"), Number(0, closed_low=False)] = "scalar"
 
+    differs_in_a_stack = BaseAutoencoder.differs_in_a_stack | {"beta"}
+
     def _module(self, problem: Problem) -> Autoencoder:
         # A full batch shares its draws, so that a row twice is a row of weight two.
         several = SHARED_DRAWS if problem.full_batch and self.n_draws == 1 else self.n_draws

@@ -50,6 +50,16 @@ class Adam(torch.optim.Adam):
         (group,) = self.param_groups
         return cast(list[nn.Parameter], group["params"])
 
+    @property
+    def n_steps(self) -> int:
+        """Steps so far."""
+        return int(self.state[self.parameters[0]].get("step", 0))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other optimizer moves one of the parameters."""
+        return self._alone
+
     def step(self, gradients: Sequence[Tensor]) -> None:  # type: ignore[override]
         """Move the parameters; ``gradients`` has one tensor for each."""
         memory = self.prepared()
@@ -82,6 +92,15 @@ class Adam(torch.optim.Adam):
             self._rate = float(group["lr"])
             self._memory.rate.fill_(self._rate)
         return self._memory
+
+    def adopt(
+        self, values: Sequence[Tensor], means: Sequence[Tensor], squares: Sequence[Tensor], n_steps: Tensor
+    ) -> None:
+        """Take parameters and state from where others move them, until they are separated."""
+        self._memory = None
+        for parameter, value, mean, square in zip(self.parameters, values, means, squares, strict=True):
+            parameter.data = value
+            self.state[parameter] = {"step": n_steps, "exp_avg": mean, "exp_avg_sq": square}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state."""

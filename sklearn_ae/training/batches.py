@@ -141,6 +141,14 @@ class Minibatch(NamedTuple):
     draws: Draws
 
 
+class Block(NamedTuple):
+    """Some batches of an epoch, as they were drawn."""
+
+    size: int  # batches
+    order: Tensor | None  # (size, rows of a batch) which rows, or None where there is one batch
+    draws: Draws  # each (size, ...)
+
+
 class EqualBatches:
     """Batches of one shape for training, wrapped around the end of the table.
 
@@ -178,42 +186,43 @@ class EqualBatches:
         return self.n_batches
 
     def __iter__(self) -> Iterator[Minibatch]:
-        order = self._order()
-        for position, draws in enumerate(self._draws()):
-            if order is not None:
-                self.rows.copy(order[position], into=self.batch.rows)
-            for phase, numbers in draws.items():
-                for target, source in zip(self.batch.draws[phase], numbers, strict=True):
-                    target.copy_(source)
-            yield self.batch
+        for block in self.blocks():
+            for position in range(block.size):
+                if block.order is not None:
+                    self.rows.copy(block.order[position], into=self.batch.rows)
+                for phase, numbers_of_phase in block.draws.items():
+                    for target, numbers in zip(self.batch.draws[phase], numbers_of_phase, strict=True):
+                        target.copy_(numbers[position])
+                yield self.batch
 
-    def _order(self) -> Sequence[Tensor] | None:
+    def blocks(self) -> Iterator["Block"]:
+        """Draw an epoch: the rows of its batches, and their noise, some batches at once."""
+        order = self._order()
+        x = self.rows.columns.x
+        most = max(1, NOISE_BLOCK // max(1, noise_numbers(self.requests, self.size)))
+        for start in range(0, self.n_batches, most):
+            size = min(most, self.n_batches - start)
+            drawn = draw_noise(self.requests, size * self.size, size, self.generator, x)
+            draws = {
+                phase: [
+                    numbers.unflatten(0, (size, self.size)) if request.per_row else numbers
+                    for request, numbers in zip(self.requests[phase], drawn[phase], strict=True)
+                ]
+                for phase in drawn
+            }
+            yield Block(size, None if order is None else order[start : start + size], draws)
+
+    def _order(self) -> Tensor | None:
         """Return the rows of each batch in this epoch, or None for the single batch that is always there."""
         if self.n_batches == 1:
             return None
         permutation = torch.randperm(len(self.rows), generator=self.generator)
         order = torch.cat([permutation, permutation[: self.n_batches * self.size - len(permutation)]])
-        return order.to(self.rows.device).split(self.size)
+        return order.to(self.rows.device).view(self.n_batches, self.size)
 
     def _room(self, request: Request) -> Tensor:
         x = self.rows.columns.x
         return x.new_empty(self.size, *request.shape) if request.per_row else x.new_empty(request.shape)
-
-    def _draws(self) -> Iterator[Draws]:
-        """Draw noise for some batches at once, and hand it out by batch."""
-        x = self.rows.columns.x
-        most = max(1, NOISE_BLOCK // max(1, noise_numbers(self.requests, self.size)))
-        for start in range(0, self.n_batches, most):
-            count = min(most, self.n_batches - start)
-            block = draw_noise(self.requests, count * self.size, count, self.generator, x)
-            for i in range(count):
-                yield {
-                    phase: [
-                        numbers[i * self.size : (i + 1) * self.size] if request.per_row else numbers[i]
-                        for request, numbers in zip(self.requests[phase], numbers_of_phase, strict=True)
-                    ]
-                    for phase, numbers_of_phase in block.items()
-                }
 
 
 class Chunks:

@@ -2,8 +2,9 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextvars import ContextVar
 from math import cos, inf, isfinite, nan, pi
 from typing import Any, NamedTuple, cast
 
@@ -39,6 +40,19 @@ class Split(NamedTuple):
 
     train: Rows
     valid: Rows | None = None
+
+
+def alone(net: "AutoencoderNet", X: Split) -> None:
+    """Train a net by itself."""
+    with closing(net.training(X)) as training:
+        means: dict[str, float] | None = None
+        with suppress(StopIteration):
+            while True:
+                means = net.train_epoch(training.send(means))  # type: ignore[arg-type]
+
+
+# How a net is trained: by itself, unless others wait to be trained with it.
+DRIVER: ContextVar[Callable[["AutoencoderNet", Split], None]] = ContextVar("driver", default=alone)
 
 
 class StopTraining(Exception):
@@ -86,6 +100,8 @@ class AutoencoderNet(NeuralNet):
         Seed of the fit's own generator: permutations and noise.
     autocast : bool, default=False
         Whether to compute in bfloat16 where torch allows it.
+    signature : hashable, optional
+        Nets with the same one differ in weights, rates and rows only, and may be trained as one.
     **kwargs
         Arguments of :class:`skorch.NeuralNet`.
     """
@@ -100,6 +116,7 @@ class AutoencoderNet(NeuralNet):
         schedule: str = "constant",
         seed: int = 0,
         autocast: bool = False,
+        signature: Hashable | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(module, criterion=None, train_split=None, **kwargs)
@@ -109,6 +126,7 @@ class AutoencoderNet(NeuralNet):
         self.schedule = schedule
         self.seed = seed
         self.autocast = autocast
+        self.signature = signature
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(phases={[phase.name for phase in self.phases]}, device={str(self.device)!r})"
@@ -150,18 +168,38 @@ class AutoencoderNet(NeuralNet):
 
     def partial_fit(self, X: Split, y: None = None, classes: None = None, **fit_params: Any) -> "AutoencoderNet":
         """Train on the rows; only a callback may end the training early, an interrupt is passed on."""
+        DRIVER.get()(self, X)
+        return self
+
+    def training(self, X: Split) -> Generator[EqualBatches, dict[str, float], None]:
+        """Train, but for the steps: who drives this gets the batches of an epoch, and sends the means of its terms."""
         if not self.initialized_:
             self.initialize()
-        self.notify("on_train_begin", X=X, y=y)
+        self.notify("on_train_begin", X=X, y=None)
         self.step_ = self._new_step()
         try:
             with suppress(StopTraining):
-                self.fit_loop(X, y)
+                yield from self._epochs(X)
         finally:
             self.step_.end()
-        self.notify("on_train_end", X=X, y=y)
+        self.notify("on_train_end", X=X, y=None)
         self._check_result(X.train)
-        return self
+
+    def _epochs(self, X: Split) -> Generator[EqualBatches, dict[str, float], None]:
+        batches = self.get_iterator(X.train, training=True)
+        watched = None if X.valid is None else self.get_iterator(X.valid, training=False)
+        for _ in range(self.max_epochs):
+            self.notify("on_epoch_begin", dataset_train=X.train, dataset_valid=X.valid)
+            self._set_training(True)
+            means = yield cast(EqualBatches, batches)
+            self._record(means, True, "train")
+            self.history.record("train_batch_count", len(cast(EqualBatches, batches)))
+            self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
+            self.notify("on_epoch_end", dataset_train=X.train, dataset_valid=X.valid)
+
+    def train_epoch(self, batches: EqualBatches) -> dict[str, float]:
+        """Run the steps of an epoch; return the means of the terms."""
+        return self._means(batches, True, "train", self.train_step)
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Tell the callbacks; those of skorch end a training by raising KeyboardInterrupt."""
@@ -193,10 +231,21 @@ class AutoencoderNet(NeuralNet):
         step_fn: Callable[[Minibatch], dict[str, Tensor]],
         **fit_params: Any,
     ) -> None:
-        """Run one epoch; numbers leave the device once, at its end."""
+        """Run one epoch and write it down."""
         if iterator is None:
             return
         self._set_training(training)
+        self._record(self._means(iterator, training, prefix, step_fn), training, prefix)
+        self.history.record(f"{prefix}_batch_count", len(iterator))  # type: ignore[arg-type]
+
+    def _means(
+        self,
+        iterator: Iterable[Minibatch],
+        training: bool,
+        prefix: str,
+        step_fn: Callable[[Minibatch], dict[str, Tensor]],
+    ) -> dict[str, float]:
+        """Return the mean of each term over an epoch; numbers leave the device once, at its end."""
         listened_to = self._listened_to("on_batch_begin", "on_batch_end")
         log, sizes = [], []
         for batch in iterator:
@@ -209,8 +258,7 @@ class AutoencoderNet(NeuralNet):
                 self._end_batch(batch, terms, training, prefix)
         share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
         means = share @ torch.stack(log).to("cpu", torch.float64)
-        self._record(dict(zip(terms, means.tolist(), strict=True)), training, prefix)
-        self.history.record(f"{prefix}_batch_count", len(sizes))
+        return dict(zip(terms, means.tolist(), strict=True))
 
     def train_step(self, batch: Minibatch, **fit_params: Any) -> dict[str, Tensor]:
         """Run the phases on a batch; return all terms as they were before."""
@@ -259,23 +307,31 @@ class AutoencoderNet(NeuralNet):
             values = values if on_cpu else torch.cat(list(values)).cpu().split(CHUNK)
             return _stacked((finish(_for_numpy(chunk)) for chunk in values), len(rows), dtype)
 
+    @property
+    def is_stackable(self) -> bool:
+        """Whether the net can be trained with others of its signature: no callback wants its batches or gradients."""
+        listened_to = self._listened_to("on_batch_begin", "on_batch_end", "on_grad_computed")
+        alone = all(optimizer.is_alone for optimizer in self.optimizers_by_phase().values())
+        return self.signature is not None and alone and not listened_to and not self.autocast
+
     # Parts
 
     def _optimizer_names(self) -> list[str]:
         return ["optimizer_", *(f"{phase.name}_optimizer_" for phase in self.phases[1:])]
 
-    def _optimizer_of_phase(self) -> dict[str, Adam]:
+    def optimizers_by_phase(self) -> dict[str, Adam]:
+        """Return the optimizer of each phase."""
         names = self._optimizer_names()
         return {phase.name: getattr(self, name) for phase, name in zip(self.phases, names, strict=True)}
 
     def _set_learning_rates(self, factor: float) -> None:
-        for name, optimizer in self._optimizer_of_phase().items():
+        for name, optimizer in self.optimizers_by_phase().items():
             for group in optimizer.param_groups:
                 group |= {**self.optimizers[name], "lr": factor * self.optimizers[name]["lr"]}
 
     def _new_step(self) -> Step:
         shown = self._shown_to_callbacks if self._listened_to("on_grad_computed") else None
-        return Step(self.module_, self.phases, self._optimizer_of_phase(), self._precision, shown)
+        return Step(self.module_, self.phases, self.optimizers_by_phase(), self._precision, shown)
 
     def _precision(self) -> AbstractContextManager[Any]:
         device_type = torch.device(self.device).type

@@ -36,7 +36,7 @@ class Phase:
     name: str
     updates: tuple[str, ...]
     terms: Mapping[str, Term]
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)  # numbers, or tensors of shape ()
     buffers: Callable[[Autoencoder, Batch, Trace], dict[str, Tensor]] | None = None
 
     def parameters(self, module: Autoencoder) -> dict[str, nn.Parameter]:

@@ -71,7 +71,7 @@ def largest_difference(estimator, reference):
 
 
 def optimizer_tensors(net):
-    for optimizer in net._optimizer_of_phase().values():
+    for optimizer in net.optimizers_by_phase().values():
         for state in optimizer.state_dict()["state"].values():
             yield from state.values()
 

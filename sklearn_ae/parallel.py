@@ -1,0 +1,239 @@
+"""The joblib backend that trains waiting fits as one: ``joblib.parallel_config(backend="sklearn_ae", n_jobs=64)``.
+
+Every task runs in a thread. A fit that reaches its training waits. When all tasks wait or have ended, those that wait
+are trained, fits of one kind as one program; then the tasks go on.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition, Event, Semaphore, Thread, current_thread
+from typing import Any
+
+from joblib import register_parallel_backend
+from joblib._parallel_backends import FallbackToBackend, ParallelBackendBase, SequentialBackend
+from joblib.parallel import cpu_count
+
+from sklearn_ae.training.net import DRIVER, AutoencoderNet, Split
+from sklearn_ae.training.stack import Fit, train
+
+
+class Aborted(BaseException):
+    """The call was ended from outside: by an interrupt, or by an error of another task."""
+
+
+class _Waiting:
+    """A fit in its thread, until it has been trained."""
+
+    def __init__(self, net: AutoencoderNet, split: Split) -> None:
+        self.net = net
+        self.split = split
+        self.error: BaseException | None = None
+        self.done = Event()
+
+
+class Conductor:
+    """Runs tasks in threads, and trains their fits when nothing else goes on.
+
+    Parameters
+    ----------
+    n_threads : int
+        Tasks that run at once.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self.counts: Counter[str] = Counter()
+        self._changed = Condition()
+        self._tasks: deque[Callable[[], object]] = deque()
+        self._waiting: list[_Waiting] = []
+        self._threads: set[Thread] = set()
+        self._busy = 1  # threads that neither wait nor have ended; the one that submits is the first
+        self._over = False
+        # Threads that compete for the interpreter make each other slow, so few of them run at a time.
+        self._turns = Semaphore(max(1, cpu_count() // 2))
+        self._trainer = Thread(target=self._train_waiting, name="sklearn_ae-trainer", daemon=True)
+        self._trainer.start()
+
+    def submit(self, task: Callable[[], object]) -> None:
+        """Run a task as soon as there is a thread for it."""
+        with self._changed:
+            if self._over:
+                return
+            if len(self._threads) >= self.n_threads:
+                self._tasks.append(task)
+                return
+            thread = Thread(target=self._run, args=(task,), name="sklearn_ae-task", daemon=True)
+            self._threads.add(thread)
+            self._busy += 1
+        thread.start()
+
+    @contextmanager
+    def submitter_waits(self) -> Iterator[None]:
+        """Tell that whoever submits tasks now waits for their results."""
+        self._count_busy(-1)
+        try:
+            yield
+        finally:
+            self._count_busy(1)
+
+    def end(self) -> None:
+        """End everything: what waits is not trained, what is queued is not run. Return when all threads are gone."""
+        with self._changed:
+            self._over = True
+            self._tasks.clear()
+            threads = [self._trainer, *self._threads]
+            self._changed.notify_all()
+        for thread in threads:
+            thread.join()
+
+    # In the threads of tasks
+
+    def _run(self, task: Callable[[], object] | None) -> None:
+        DRIVER.set(self._wait_for_training)
+        while task is not None:
+            with self._turns:
+                task()
+            with self._changed:
+                task = self._tasks.popleft() if self._tasks else None
+                if task is None:
+                    self._threads.discard(current_thread())
+                    self._busy -= 1
+                    self._changed.notify_all()
+
+    def _wait_for_training(self, net: AutoencoderNet, split: Split) -> None:
+        waiting = _Waiting(net, split)
+        with self._changed:
+            if self._over:
+                raise Aborted
+            self._waiting.append(waiting)
+            self._busy -= 1
+            self._changed.notify_all()
+        self._turns.release()
+        waiting.done.wait()  # who ends the training counts this thread as busy again
+        self._turns.acquire()
+        if waiting.error is not None:
+            raise waiting.error
+
+    def _count_busy(self, change: int) -> None:
+        with self._changed:
+            self._busy += change
+            self._changed.notify_all()
+
+    # In the thread that trains
+
+    def _train_waiting(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._over or (self._waiting and self._busy == 0))
+                waiting, self._waiting = self._waiting, []
+                over = self._over
+            if over:
+                for one in waiting:
+                    self._release(one, Aborted())
+                return
+            self._train(waiting)
+
+    def _train(self, waiting: list[_Waiting]) -> None:
+        fits = []
+        try:
+            fits += [Fit(one.net, one.split) for one in waiting]
+            self.counts += train(fits, self._check)
+        except BaseException as error:
+            for fit in fits:
+                fit.abort(error)
+            for one in waiting:
+                self._release(one, error)
+        else:
+            for one, fit in zip(waiting, fits, strict=True):
+                self._release(one, fit.error)
+
+    def _release(self, waiting: _Waiting, error: BaseException | None) -> None:
+        waiting.error = error
+        with self._changed:
+            self._busy += 1
+        waiting.done.set()
+
+    def _check(self) -> None:
+        if self._over:
+            raise Aborted
+
+
+class StackingBackend(ParallelBackendBase):
+    """Tasks in threads, whose fits are trained as one where they are of one kind."""
+
+    supports_retrieve_callback = True
+    uses_threads = True
+    supports_sharedmem = True
+    conductor: Conductor | None = None
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Return how many tasks run at once."""
+        if n_jobs == 0:
+            raise ValueError("n_jobs must not be 0, however: n_jobs=0")
+        if n_jobs is None:
+            return 1
+        return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
+        """Get ready for a call."""
+        n_jobs = self.effective_n_jobs(n_jobs)
+        if n_jobs == 1:
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+        self.parallel = parallel
+        self.conductor = Conductor(n_jobs)
+        return n_jobs
+
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> None:
+        """Run a function in a thread, and hand over its outcome."""
+
+        def task() -> None:
+            outcome: tuple[Any, BaseException | None]
+            try:
+                outcome = func(), None
+            except BaseException as error:
+                outcome = None, error
+            if callback is not None and not isinstance(outcome[1], Aborted):
+                callback(outcome)
+
+        self._conductor().submit(task)
+
+    def retrieve_result_callback(self, outcome: tuple[Any, BaseException | None]) -> Any:
+        """Return what a function returned, or raise what it raised."""
+        result, error = outcome
+        if error is not None:
+            raise error
+        return result
+
+    @contextmanager
+    def retrieval_context(self) -> Iterator[None]:
+        """Wait for results."""
+        with self._conductor().submitter_waits():
+            yield
+
+    def terminate(self) -> None:
+        """End the threads of a call."""
+        if self.conductor is not None:
+            self.conductor.end()
+            if getattr(self.parallel, "verbose", 0):
+                counts = self.conductor.counts
+                print(f"[sklearn_ae] fits trained together: {counts['stacked']}, alone: {counts['alone']}")  # noqa: T201
+            self.conductor = None
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        """End all tasks."""
+        self.terminate()
+        if ensure_ready:
+            self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
+
+    def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
+        """Return the backend of calls within a task: one after the other."""
+        return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
+
+    def _conductor(self) -> Conductor:
+        if self.conductor is None:
+            raise RuntimeError("the backend must be configured before tasks are submitted")
+        return self.conductor
+
+
+register_parallel_backend("sklearn_ae", StackingBackend)
