@@ -7,7 +7,7 @@ are trained, fits of one kind as one program; then the tasks go on.
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Condition, Event, Semaphore, Thread, current_thread
+from threading import Condition, Event, Semaphore, Thread
 from typing import Any
 
 from joblib import register_parallel_backend
@@ -47,7 +47,8 @@ class Conductor:
         self._changed = Condition()
         self._tasks: deque[Callable[[], object]] = deque()
         self._waiting: list[_Waiting] = []
-        self._threads: set[Thread] = set()
+        self._threads: list[Thread] = []
+        self._n_running = 0  # of these threads
         self._busy = 1  # threads that neither wait nor have ended; the one that submits is the first
         self._over = False
         # Threads that compete for the interpreter make each other slow, so few of them run at a time.
@@ -60,11 +61,12 @@ class Conductor:
         with self._changed:
             if self._over:
                 return
-            if len(self._threads) >= self.n_threads:
+            if self._n_running >= self.n_threads:
                 self._tasks.append(task)
                 return
             thread = Thread(target=self._run, args=(task,), name="sklearn_ae-task", daemon=True)
-            self._threads.add(thread)
+            self._threads.append(thread)
+            self._n_running += 1
             self._busy += 1
         thread.start()
 
@@ -97,7 +99,7 @@ class Conductor:
             with self._changed:
                 task = self._tasks.popleft() if self._tasks else None
                 if task is None:
-                    self._threads.discard(current_thread())
+                    self._n_running -= 1
                     self._busy -= 1
                     self._changed.notify_all()
 

@@ -3,13 +3,20 @@
 import pytest
 from sklearn.utils.estimator_checks import check_classifiers_train, parametrize_with_checks
 
+from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
 from tests.families import FAMILIES
 from tests.own_family import WassersteinAutoencoder
 
 TASKS = ["classification", "regression", None]
+# Every family, and every task in one of them; all pairs with their defaults are among the slow tests.
+QUICK = [
+    *(Family(max_iter=30) for Family in FAMILIES),
+    RegularizedAutoencoder(task=None, max_iter=30),
+    VariationalAutoencoder(task="regression", max_iter=30),
+]
 
 
-@parametrize_with_checks([Family(task=task, max_iter=30) for Family in FAMILIES for task in TASKS])
+@parametrize_with_checks(QUICK)
 def test_it_is_a_scikit_learn_estimator(estimator, check):
     check(estimator)
 

@@ -170,13 +170,13 @@ def test_numbers_are_filled_with_what_goes_with_the_others(family):
 @families
 def test_draws_differ_as_far_as_cells_are_uncertain(family):
     random = np.random.RandomState(0)
-    x = random.normal(size=800)
-    X = pd.DataFrame({"sure": x, "twin": x, "unsure": random.normal(size=800)})
+    x = random.normal(size=400)
+    X = pd.DataFrame({"sure": x, "twin": x, "unsure": random.normal(size=400)})
     gaps = X.copy()
     gaps.loc[::3, "twin"] = None
     gaps.loc[1::3, "unsure"] = None
     model = family(3, max_iter=150, random_state=0).fit(gaps)
-    draws = model.impute(gaps, n_draws=20, random_state=0)
+    draws = model.impute(gaps, n_draws=8, random_state=0)
     spread = {
         name: np.std([draw[name] for draw in draws], axis=0)[gaps[name].isna()].mean() for name in ("twin", "unsure")
     }

@@ -28,7 +28,7 @@ def drawn_cells(module: Autoencoder, batch: Batch, errors: Tensor) -> Tensor:
 
 def errors_of_guesses(net: AutoencoderNet, rows: Rows, n_numbers: int, generator: torch.Generator) -> Tensor:
     """Return the root mean squared error of guesses of hidden numbers, (n_numbers,), from some of the rows."""
-    seen = rows.take(torch.randperm(len(rows), generator=generator)[: chunk_size(rows)])
+    seen = rows.take(torch.randperm(len(rows), generator=generator)[: max(1, chunk_size(rows) // 4)])
     known = torch.ones_like(seen.x) if seen.observed is None else seen.observed
     kept = known * (torch.rand(seen.x.shape, generator=generator).to(known) >= HIDDEN)
     guesses = torch.from_numpy(net.apply(expected_cells, Rows(Batch(seen.x * kept, observed=kept))))

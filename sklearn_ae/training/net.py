@@ -25,7 +25,7 @@ from sklearn_ae.training.phases import Phase, requests
 from sklearn_ae.training.step import Gradients, Step
 
 CHUNK = 2048  # rows of a chunk on the CPU when nothing is trained, ...
-CHUNK_CELLS = 1 << 20  # ... or about as many cells, in a table of many columns
+CHUNK_CELLS = 1 << 19  # ... or about as many cells, in a table of many columns
 DEVICE_CHUNK = 1 << 16  # rows of a chunk on a GPU
 DIVERGED = 1e10  # growth of the loss since the first epoch that no fit comes back from
 

@@ -236,6 +236,9 @@ class _Memory:
         of_columns = zip(Batch._fields, zip(*(of_model.batch.rows for of_model in batches), strict=True), strict=True)
         self.rows = {name: torch.stack(columns) for name, columns in of_columns if columns[0] is not None}
         self.draws = _stacked([of_model.batch.draws for of_model in batches], 0)
+        if batches[0].n_batches > 1:  # what is there before the first batch must be something that can be computed with
+            for column in self.rows.values():
+                column.zero_()
         self.slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(batches))]
 
     @property

@@ -1,0 +1,302 @@
+"""Several fits as one: each model is trained as if it were alone."""
+
+from threading import Event, Thread
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from skorch.callbacks import Callback, LRScheduler
+from torch.optim.lr_scheduler import StepLR
+
+from sklearn_ae import RegularizedAutoencoder
+from sklearn_ae.objectives import columns
+from sklearn_ae.training import stack as stack_module
+from sklearn_ae.training.net import DRIVER
+from sklearn_ae.training.stack import Fit, models_at_once, train
+from tests.families import SMALL, VARIANTS
+
+variants = pytest.mark.parametrize("variant", VARIANTS)
+random = np.random.RandomState(0)
+X, Y = random.uniform(size=(43, 4)), np.arange(43) % 3
+GAPS = np.where(random.uniform(size=X.shape) < 0.1, np.nan, X)
+MIXED = pd.DataFrame(
+    {
+        "a": GAPS[:, 0],
+        "b": random.choice(["u", "v", None], 43),
+        "c": X[:, 1] < 0.5,
+        "d": random.choice(list("efghij"), 43),
+    }
+)
+MOVED = {"alpha": [0.0, 0.01, 0.1, 1.0], "beta": [0.5, 1.0, 2.0, 4.0], "adversarial_weight": [0.5, 1.0, 2.0, 3.0]}
+
+
+def train_together(estimators, data, check=lambda: None):
+    """Fit estimators on their data up to the training, train them together, and go on. Return counts and errors."""
+    reached, errors = {}, {}
+    arrived, done = [Event() for _ in estimators], Event()
+
+    def run(i):
+        def wait(net, split):
+            reached[i] = net, split
+            arrived[i].set()
+            done.wait()
+            if fits[i].error is not None:
+                raise fits[i].error
+
+        DRIVER.set(wait)
+        try:
+            estimators[i].fit(*data[i])
+        except Exception as error:
+            errors[i] = error
+        finally:
+            arrived[i].set()
+
+    threads = [Thread(target=run, args=(i,)) for i in range(len(estimators))]
+    for thread in threads:
+        thread.start()
+    for event in arrived:
+        event.wait()
+    fits = {i: Fit(*reached[i]) for i in sorted(reached)}
+    counts = train(list(fits.values()), check)
+    done.set()
+    for thread in threads:
+        thread.join()
+    return counts, errors
+
+
+def settings_of(variant, k, **settings):
+    """Settings that may differ between the models of a stack."""
+    settings = {**SMALL, "batch_size": 8, "precision": "float64", "random_state": k, **settings}
+    settings = {"max_iter": 20, "learning_rate": 0.003 * (k + 1), "weight_decay": 0.01 * (k % 2)} | settings
+    known = VARIANTS[variant]().get_params()
+    for name, values in MOVED.items():
+        if name in known and "importance" not in variant and "no penalty" not in variant:
+            settings[name] = values[k]
+    return settings | {"max_iter": settings["max_iter"]}
+
+
+def difference(estimator, reference):
+    """Return the largest difference of weights and of losses, relative to the size of a tensor."""
+    pairs = zip(estimator.module_.state_dict().values(), reference.module_.state_dict().values(), strict=True)
+    of_weights = max(((a - b).norm() / (1e-6 + b.norm())).item() for a, b in pairs)
+    return max(of_weights, np.abs(np.divide(estimator.loss_curve_, reference.loss_curve_) - 1).max())
+
+
+def without_row(rows, k):
+    return rows[np.arange(43) != k]
+
+
+@variants
+@pytest.mark.parametrize("case", ["classes", "gaps and weights", "a mixed table"])
+def test_a_stack_trains_each_model_as_if_it_were_alone(variant, case, monkeypatch):
+    monkeypatch.setattr(columns, "FEW", 4)
+    rows = {"classes": X, "gaps and weights": GAPS, "a mixed table": MIXED}[case]
+    weight = np.linspace(0.5, 2, 43) if case == "gaps and weights" else None
+    make = [VARIANTS[variant](**settings_of(variant, k)) for k in range(4)]
+    if case == "a mixed table":
+        make = [e.set_params(likelihood="auto") for e in make]
+    data = [
+        (without_row(rows, k), without_row(Y, k), None if weight is None else without_row(weight, k)) for k in range(4)
+    ]
+    alone = [VARIANTS[variant](**e.get_params()).fit(*d) for e, d in zip(make, data, strict=True)]
+    counts, errors = train_together(make, data)
+    assert errors == {}
+    assert counts["stacked"] >= 2
+    assert max(map(difference, make, alone)) < 1e-9
+    for estimator, reference in zip(make, alone, strict=True):
+        assert list(estimator.history_.columns) == list(reference.history_.columns)
+        np.testing.assert_allclose(
+            estimator.transform(data[0][0]), reference.transform(data[0][0]), rtol=1e-7, atol=1e-9
+        )
+
+
+@variants
+def test_a_stack_agrees_in_single_precision(variant):
+    make = [VARIANTS[variant](**settings_of(variant, k, precision="float32", max_iter=12)) for k in range(3)]
+    data = [(without_row(X, k), without_row(Y, k)) for k in range(3)]
+    alone = [VARIANTS[variant](**e.get_params()).fit(*d) for e, d in zip(make, data, strict=True)]
+    train_together(make, data)
+    for estimator, reference in zip(make, alone, strict=True):
+        np.testing.assert_allclose(estimator.loss_curve_, reference.loss_curve_, rtol=1e-5)
+
+
+def regularized(k=0, **settings):
+    return RegularizedAutoencoder(
+        **{**SMALL, "batch_size": 8, "max_iter": 8, "precision": "float64", "random_state": k, **settings}
+    )
+
+
+@pytest.mark.parametrize("most", [2, 3, 128])
+def test_a_result_depends_neither_on_the_size_of_a_stack_nor_on_the_place_in_it(most, monkeypatch):
+    monkeypatch.setattr(stack_module, "MOST_MODELS", most)
+    seeds = [3, 0, 4, 1, 2]
+    make = [regularized(k) for k in seeds]
+    train_together(make, [(X, Y)] * 5)
+    for seed, estimator in zip(seeds, make, strict=True):
+        assert difference(estimator, regularized(seed).fit(X, Y)) < 1e-12
+
+
+def test_models_that_end_early_leave_the_others_alone():
+    epochs = [3, 20, 5, 7, 20]
+    make = [regularized(k, max_iter=n) for k, n in enumerate(epochs)]
+    train_together(make, [(X, Y)] * 5)
+    assert [e.n_iter_ for e in make] == epochs
+    assert (
+        max(
+            difference(e, regularized(k, max_iter=n).fit(X, Y))
+            for k, (e, n) in enumerate(zip(make, epochs, strict=True))
+        )
+        < 1e-9
+    )
+
+
+def test_each_model_stops_when_its_own_rows_say_so():
+    stopping = {"early_stopping": True, "n_iter_no_change": 2, "max_iter": 60, "tol": 0.01, "validation_fraction": 0.3}
+    make = [regularized(k, learning_rate=rate, **stopping) for k, rate in enumerate([0.03, 0.01, 0.003])]
+    alone = [regularized(k, learning_rate=e.learning_rate, **stopping).fit(X, Y) for k, e in enumerate(make)]
+    train_together(make, [(X, Y)] * 3)
+    assert [e.n_iter_ for e in make] == [e.n_iter_ for e in alone]
+    assert len({e.n_iter_ for e in make}) > 1
+    assert max(map(difference, make, alone)) < 1e-9
+
+
+def test_models_of_different_shape_are_trained_in_stacks_of_their_own():
+    make = [regularized(k, n_components=1 + k % 2) for k in range(6)]
+    counts, _ = train_together(make, [(X, Y)] * 6)
+    assert counts == {"stacked": 6}
+    assert max(difference(e, regularized(k, n_components=1 + k % 2).fit(X, Y)) for k, e in enumerate(make)) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"activation": "relu"}, {"dropout": 0.1}, {"penalty": "l2"}, {"batch_size": 16}, {"precision": "float32"}],
+    ids=str,
+)
+def test_fits_of_another_kind_do_not_share_a_stack(other):
+    make = [regularized(0), regularized(0, **other)]
+    counts, _ = train_together(make, [(X, Y)] * 2)
+    assert counts == {"alone": 2}
+
+
+def test_one_that_diverges_fails_alone():
+    make = [regularized(k, learning_rate=rate, scale=False) for k, rate in enumerate([0.003, 1e200, 0.003])]
+    _, errors = train_together(make, [(100 * X, Y)] * 3)
+    assert list(errors) == [1]
+    assert "the loss must stay finite" in str(errors[1])
+    for k in (0, 2):
+        assert difference(make[k], regularized(k, learning_rate=0.003, scale=False).fit(100 * X, Y)) < 1e-9
+
+
+class Raising(Callback):
+    """Fails at the end of its second epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise OSError("the disk is full")
+
+
+def test_one_whose_callback_raises_fails_alone():
+    make = [regularized(0), regularized(1, callbacks=[Raising()]), regularized(2)]
+    _, errors = train_together(make, [(X, Y)] * 3)
+    assert list(errors) == [1]
+    assert "the disk is full" in str(errors[1])
+    assert difference(make[2], regularized(2).fit(X, Y)) < 1e-9
+
+
+class Batches(Callback):
+    """Listens to batches."""
+
+    def on_batch_end(self, net, **kwargs):
+        pass
+
+
+def test_one_whose_callback_wants_batches_is_trained_alone():
+    make = [regularized(0), regularized(1, callbacks=[Batches()]), regularized(2)]
+    counts, errors = train_together(make, [(X, Y)] * 3)
+    assert (counts["stacked"], counts["alone"], errors) == (2, 1, {})
+    assert difference(make[1], regularized(1).fit(X, Y)) < 1e-9
+
+
+def test_a_scheduler_among_the_callbacks_moves_its_own_model():
+    def with_scheduler(k):
+        scheduler = LRScheduler(StepLR, step_size=2, gamma=0.5)
+        return regularized(k, learning_rate_schedule="constant", callbacks=[scheduler] if k == 1 else None)
+
+    make = [with_scheduler(k) for k in range(3)]
+    train_together(make, [(X, Y)] * 3)
+    assert max(difference(e, with_scheduler(k).fit(X, Y)) for k, e in enumerate(make)) < 1e-9
+
+
+def branches(module, batch, trace):
+    """A penalty that no vmap knows: it looks at a number."""
+    return trace["code"].square().sum(-1) if trace["code"].sum() > 0 else trace["code"].abs().sum(-1)
+
+
+def test_what_can_not_be_vmapped_is_trained_one_after_another():
+    make = [regularized(k, penalty=branches, alpha=0.1, max_iter=3) for k in range(2)]
+    with pytest.warns(RuntimeWarning, match="These 2 are trained one after another"):
+        counts, errors = train_together(make, [(X, Y)] * 2)
+    assert (counts, errors) == ({"alone": 2}, {})
+    assert (
+        max(
+            difference(e, regularized(k, penalty=branches, alpha=0.1, max_iter=3).fit(X, Y)) for k, e in enumerate(make)
+        )
+        < 1e-12
+    )
+
+
+def test_a_stacked_fit_goes_on_alone():
+    make = [regularized(k, warm_start=True) for k in range(2)]
+    train_together(make, [(X, Y)] * 2)
+    alone = [regularized(k, warm_start=True).fit(X, Y).fit(X, Y) for k in range(2)]
+    assert max(map(difference, [e.fit(X, Y) for e in make], alone)) < 1e-9
+
+
+def test_the_models_share_no_memory_afterwards():
+    make = [regularized(k) for k in range(3)]
+    train_together(make, [(X, Y)] * 3)
+    first = {p.untyped_storage().data_ptr() for p in make[0].module_.parameters()}
+    assert not first & {p.untyped_storage().data_ptr() for p in make[1].module_.parameters()}
+    before = make[1].transform(X)
+    with torch.no_grad():
+        for parameter in make[0].module_.parameters():
+            parameter.zero_()
+    assert np.array_equal(make[1].transform(X), before)
+
+
+def test_what_is_raised_between_epochs_ends_everything():
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) == 3:
+            raise InterruptedError("enough")
+
+    estimators = [regularized(k) for k in range(2)]
+    nets = []
+    token = DRIVER.set(lambda net, split: nets.append(Fit(net, split)))
+    try:
+        for estimator in estimators:
+            with pytest.raises(Exception):  # noqa: B017, PT011  # the fit was not trained
+                estimator.fit(X)
+    finally:
+        DRIVER.reset(token)
+    with pytest.raises(InterruptedError):
+        train(nets, check)
+    assert len(nets[0].net.history) == 3
+
+
+@pytest.mark.parametrize(("sizes", "batch", "expected"), [((64,), 32, 30), ((2000, 2000), 32, 1)])
+def test_large_models_are_not_stacked(sizes, batch, expected):
+    nets = []
+    token = DRIVER.set(lambda net, split: nets.append(Fit(net, split)))
+    try:
+        with pytest.raises(Exception):  # noqa: B017, PT011
+            RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=batch).fit(
+                np.random.RandomState(0).normal(size=(100, 30))
+            )
+    finally:
+        DRIVER.reset(token)
+    found = models_at_once(nets[0])
+    assert found == 1 if expected == 1 else found >= expected
