@@ -31,6 +31,8 @@ def write_tables(folder: Path) -> None:
     for table in ("imputation", "synthetic", "codes"):
         name = "mixed_codes" if table == "codes" else table
         _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
+    searches = _result("search")["results"]
+    _write(folder / "search.csv", _searches(searches))
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
 
@@ -69,6 +71,15 @@ def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
         ]
         lines.append([case, *cells, *memory])
     return [["table", *(f"seconds an epoch, {p}" for p in peers), *(f"memory, {p}" for p in peers)], *lines]
+
+
+def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
+    columns = ["fits", "seconds", "one after another", "ratio", "two processes", "plain skorch nets"]
+    lines = [
+        [search, *(f"{found[column]:.3g}" if column in found else "" for column in columns)]
+        for search, found in results.items()
+    ]
+    return [["search", *columns], *lines]
 
 
 def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:

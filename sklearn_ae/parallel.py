@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from threading import Condition, Event, Semaphore, Thread
 from typing import Any
 
-from joblib import register_parallel_backend
-from joblib._parallel_backends import FallbackToBackend, ParallelBackendBase, SequentialBackend
-from joblib.parallel import cpu_count
+from joblib.parallel import (
+    FallbackToBackend,
+    ParallelBackendBase,
+    SequentialBackend,
+    cpu_count,
+    register_parallel_backend,
+)
 
 from sklearn_ae.training.net import DRIVER, AutoencoderNet, Split
 from sklearn_ae.training.stack import Fit, train

@@ -346,10 +346,14 @@ def _train_as_one(fits: list[Fit], check: Callable[[], None]) -> bool:
 
     A fit that ends takes its weights out. When half of them have ended, the others go on in a smaller stack.
     """
-    stacked = False
+    was_stacked = False
     while len(fits) > 1:
         try:
             stack = Stack(fits)
+        except torch.OutOfMemoryError:
+            half = len(fits) // 2
+            stacked = [_train_as_one(part, check) for part in (fits[:half], fits[half:])]
+            return all(stacked)
         except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
             warnings.warn(
                 f"fits of one kind are trained as one where torch.vmap knows what they compute, however: {error}. "
@@ -358,7 +362,7 @@ def _train_as_one(fits: list[Fit], check: Callable[[], None]) -> bool:
                 stacklevel=2,
             )
             break
-        stacked, active = True, fits
+        was_stacked, active = True, fits
         while 2 * len(active) > len(fits):
             check()
             for fit, means in zip(fits, stack.epoch(), strict=True):
@@ -368,7 +372,7 @@ def _train_as_one(fits: list[Fit], check: Callable[[], None]) -> bool:
         fits = active
     for fit in fits:
         _train_alone(fit, check)
-    return stacked
+    return was_stacked
 
 
 def _train_alone(fit: Fit, check: Callable[[], None]) -> None:
@@ -383,7 +387,9 @@ def _train_alone(fit: Fit, check: Callable[[], None]) -> None:
 
 
 def models_at_once(fit: Fit) -> int:
-    """Return how many models of a kind are stacked on a CPU: as many as fit into its cache, 1 if none should be."""
+    """Return how many models of a kind are stacked: on a CPU as many as fit into its cache, 1 if none should be."""
+    if torch.device(fit.net.device).type != "cpu":
+        return MOST_MODELS
     layers = [layer for layer in fit.net.module_.modules() if isinstance(layer, nn.Linear)]
     n_parameters = sum(parameter.numel() for parameter in fit.net.module_.parameters())
     n_bytes = 16 * n_parameters + 8 * cast(EqualBatches, fit.batches).size * sum(layer.in_features for layer in layers)

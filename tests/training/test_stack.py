@@ -246,6 +246,21 @@ def test_what_can_not_be_vmapped_is_trained_one_after_another():
     )
 
 
+def test_a_stack_that_is_too_large_for_the_memory_is_halved(monkeypatch):
+    class Small(stack_module.Stack):
+        def __init__(self, fits):
+            if len(fits) > 2:
+                raise torch.OutOfMemoryError("no memory")
+            super().__init__(fits)
+
+    monkeypatch.setattr(stack_module, "Stack", Small)
+    make = [regularized(k) for k in range(5)]
+    counts, errors = train_together(make, [(X, Y)] * 5)
+    assert errors == {}
+    assert sum(counts.values()) == 5
+    assert max(difference(e, regularized(k).fit(X, Y)) for k, e in enumerate(make)) < 1e-9
+
+
 def test_a_stacked_fit_goes_on_alone():
     make = [regularized(k, warm_start=True) for k in range(2)]
     train_together(make, [(X, Y)] * 2)
