@@ -190,7 +190,8 @@ class AutoencoderNet(NeuralNet):
         watched = None if X.valid is None else self.get_iterator(X.valid, training=False)
         for _ in range(self.max_epochs):
             self.notify("on_epoch_begin", dataset_train=X.train, dataset_valid=X.valid)
-            self._set_training(True)
+            if not self.module_.training:  # telling every layer takes its time
+                self._set_training(True)
             means = yield cast(EqualBatches, batches)
             self._record(means, True, "train")
             self.history.record("train_batch_count", len(cast(EqualBatches, batches)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -16,7 +17,7 @@ from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training import tape
 from sklearn_ae.training.adam import Adam
-from sklearn_ae.training.batches import Block, Draws, EqualBatches
+from sklearn_ae.training.batches import Block, Draws, EqualBatches, Rows
 from sklearn_ae.training.net import AutoencoderNet, Split
 from sklearn_ae.training.phases import Evaluation, Phase, training_step
 
@@ -24,6 +25,7 @@ PLAIN_STEPS = 2  # before a step is recorded
 CACHE = 6 << 20  # bytes that a stack may take on a CPU
 LARGEST_MODEL = 3 << 20  # bytes of a model above which a stack does not pay
 MOST_MODELS = 128
+JOINED = 1 << 22  # cells of the tables of a stack, up to which they are laid side by side
 
 Tensors = dict[str, Tensor]
 
@@ -229,7 +231,10 @@ class Stack:
 
 
 class _Memory:
-    """The batch of every model, where a recorded step finds it."""
+    """The batch of every model, where a recorded step finds it.
+
+    The rows of small tables lie side by side, and one operation takes those of all models.
+    """
 
     def __init__(self, batches: Sequence[EqualBatches]) -> None:
         self.batches = batches
@@ -239,19 +244,40 @@ class _Memory:
         if batches[0].n_batches > 1:  # what is there before the first batch must be something that can be computed with
             for column in self.rows.values():
                 column.zero_()
-        self.slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(batches))]
+        together = sum(len(of_model.rows) for of_model in batches) * batches[0].rows.n_cells <= JOINED
+        self.offsets: list[int] | None = None
+        if together and all(type(of_model.rows) is Rows for of_model in batches):
+            self.offsets = np.cumsum([0, *(len(of_model.rows) for of_model in batches)]).tolist()[:-1]
+            columns = zip(*(of_model.rows.columns for of_model in batches), strict=True)
+            joined = Batch(
+                **{name: torch.cat(c) for name, c in zip(Batch._fields, columns, strict=True) if c[0] is not None}
+            )
+            slot = Batch(**{name: column.flatten(0, 1) for name, column in self.rows.items()})
+            self.sources = [(Rows(joined), slot)]
+        else:
+            slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(batches))]
+            self.sources = [(of_model.rows, slot) for of_model, slot in zip(batches, slots, strict=True)]
 
     @property
     def is_on_cpu(self) -> bool:
         return self.rows["x"].device.type == "cpu"
 
+    def _orders(self, blocks: Sequence[Block]) -> list[Tensor]:
+        """Return for each source the rows of its batches, (batches, rows)."""
+        orders = [cast(Tensor, block.order) for block in blocks]
+        if self.offsets is None:
+            return orders
+        shifted = [order + offset for order, offset in zip(orders, self.offsets, strict=True)]
+        return [torch.stack(shifted, 1).flatten(1)]
+
     def filled(self, blocks: Sequence[Block]) -> Iterator[None]:
         """Fill the memory with one batch after the other."""
         draws = _stacked([block.draws for block in blocks], 1)
+        orders = None if blocks[0].order is None else self._orders(blocks)
         for position in range(blocks[0].size):
-            for of_model, block, slot in zip(self.batches, blocks, self.slots, strict=True):
-                if block.order is not None:
-                    of_model.rows.copy(block.order[position], into=slot)
+            if orders is not None:
+                for (rows, slot), order in zip(self.sources, orders, strict=True):
+                    rows.copy(order[position], into=slot)
             for phase, targets in self.draws.items():
                 for target, numbers in zip(targets, draws[phase], strict=True):
                     target.copy_(numbers[position])
