@@ -25,6 +25,7 @@ VARIANTS = {
     "regularized, noisy": partial(RegularizedAutoencoder, noise=0.3, noise_kind="gaussian"),
     "regularized, dropout": partial(RegularizedAutoencoder, dropout=0.3),
     "regularized, bernoulli": partial(RegularizedAutoencoder, likelihood="bernoulli"),
+    "regularized, learned scales": partial(RegularizedAutoencoder, likelihood="learned_gaussian"),
     "variational": partial(VariationalAutoencoder),
     "variational, beta": partial(VariationalAutoencoder, beta=0.5),
     "variational, laplace": partial(VariationalAutoencoder, prior="laplace"),
@@ -39,6 +40,7 @@ VARIANTS = {
     "adversarial, latent": partial(AdversarialAutoencoder, discriminator="latent"),
     "adversarial, both": partial(AdversarialAutoencoder, discriminator="both"),
     "adversarial, no gradient penalty": partial(AdversarialAutoencoder, gradient_penalty=0.0),
+    "adversarial, learned scales": partial(AdversarialAutoencoder, likelihood="learned_gaussian"),
     "adversarial, bernoulli": partial(AdversarialAutoencoder, likelihood="bernoulli"),
     "wasserstein, from outside the package": partial(WassersteinAutoencoder),
 }

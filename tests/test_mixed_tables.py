@@ -371,6 +371,20 @@ def test_weights_that_fit_no_columns_are_refused(family, weights):
 
 
 @families
+def test_a_scale_is_learned_for_each_column_on_request(family):
+    random = np.random.RandomState(0)
+    x = random.normal(size=400)
+    clear = {name: x + 0.2 * random.normal(size=400) for name in "abc"}
+    X = pd.DataFrame({**clear, "d": random.normal(size=400)})
+    model = family(1, likelihood="learned_gaussian", max_iter=100, random_state=0).fit(X)
+    variance = model.module_.columns.variance
+    errors = (model.inverse_transform(model.transform(X)) - X).var() / X.var()
+    assert variance.shape == (4,)
+    assert variance[3] > 3 * variance[:3].max()
+    np.testing.assert_allclose(variance, errors, atol=0.15)
+
+
+@families
 @pytest.mark.parametrize("kind", ["poisson", "negative_binomial"])
 def test_counts_are_learned_on_request(family, kind):
     random = np.random.RandomState(0)

@@ -38,7 +38,7 @@ from sklearn_ae.modules.autoencoder import Autoencoder, Columns
 from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
 from sklearn_ae.objectives.columns import assembled
-from sklearn_ae.objectives.terms import Batch, Term
+from sklearn_ae.objectives.terms import Batch, Term, learned_noise
 from sklearn_ae.tables.columns import Grouping
 from sklearn_ae.tables.containers import ArrayContainer, Container, FrameContainer, SparseContainer, is_frame
 from sklearn_ae.tables.scales import NumericTable, check_support
@@ -239,9 +239,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             column_weight=problem.column_weight,
         )
 
-    def _autoencoder_phase(
-        self, problem: Problem, terms: Mapping[str, Term], weights: Mapping[str, float], **options: Any
-    ) -> Phase:
+    def _autoencoder_phase(self, problem: Problem, terms: Mapping[str, Term], weights: Mapping[str, float]) -> Phase:
         """Return the phase that moves the autoencoder: the terms of a family, and the cost of the target."""
         target = problem.target.terms
         target_weight = problem.layout.n_cells if self.target_weight == "auto" else self.target_weight
@@ -250,7 +248,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             ("columns", "encoder", "code", "decoder", *(["head"] if target else [])),
             {**terms, **target},
             {**weights, **dict.fromkeys(target, float(target_weight))},
-            **options,
+            buffers=learned_noise,
         )
 
     # Fitting

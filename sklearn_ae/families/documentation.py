@@ -23,8 +23,10 @@ max_categories : int, default=None
 handle_unknown : {"ignore", "error"}, default="ignore"
     What happens to a category that was not in the fit: it counts as missing, or as a rare one where there is such a
     group, or a ValueError is raised.
-likelihood : {"auto", "gaussian", "bernoulli", "poisson", "negative_binomial"} or dict, default="auto"
-    What a column of numbers is: a number with normal noise, a value in [0, 1] read as a probability, or a count.
+likelihood : {"auto", "gaussian", "learned_gaussian", "bernoulli", "poisson", "negative_binomial"} or dict, \
+        default="auto"
+    What a column of numbers is: a number with normal noise (as the family has it, or with a scale that is learned for
+    each column), a value in [0, 1] read as a probability, or a count.
     ``"auto"`` takes truth values of a DataFrame as probabilities and all other columns as numbers. A dict says it by
     the name (or the position, in an array) of a column.
 column_weight : dict or array-like of shape (n_features,), default=None

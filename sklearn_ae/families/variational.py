@@ -18,7 +18,7 @@ from sklearn_ae.modules.codes import GaussianCode
 from sklearn_ae.objectives import losses
 from sklearn_ae.objectives.columns import Gaussian
 from sklearn_ae.objectives.importance import draws_of_a_round, log_evidence, standard_normal
-from sklearn_ae.objectives.terms import Batch, Term, reconstruction, reconstruction_by_draw, rows_for
+from sklearn_ae.objectives.terms import Batch, Term, reconstruction, reconstruction_by_draw
 from sklearn_ae.training.batches import Rows
 from sklearn_ae.training.phases import Phase
 
@@ -84,16 +84,6 @@ def log_weights_by_draw(module: Autoencoder, batch: Batch, trace: Trace, prior: 
     standardised = (trace["code"] - mean) * (-0.5 * log_var).exp()
     log_ratio = prior.log_density(trace["code"]) - losses.normal_log_density(standardised) + 0.5 * log_var.sum(-1)
     return log_ratio - reconstruction_by_draw(module, batch, trace)
-
-
-def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-    """Return the noise of the columns after this batch, in closed form."""
-    output = trace["output"]
-    weight = torch.ones_like(batch.x) if batch.observed is None else batch.observed
-    if batch.weight is not None:
-        weight = weight * batch.weight.unsqueeze(-1)
-    learned = module.columns.learned(rows_for(batch.x, output), output, weight)
-    return {f"columns.{name}": value for name, value in learned.items()}
 
 
 def log_likelihood(module: Autoencoder, batch: Batch, prior: Prior) -> Tensor:
@@ -227,17 +217,16 @@ class VariationalAutoencoder(BaseAutoencoder):
 
     def _phases(self, problem: Problem) -> tuple[Phase, ...]:
         prior = PRIORS[self.prior]
-        buffers = learned_noise if isinstance(self.noise, str) else None
         if self.n_draws == 1:
             terms: dict[str, Term] = {"reconstruction": reconstruction, "kl": partial(divergence, prior=prior)}
-            return (self._autoencoder_phase(problem, terms, {"kl": self.beta}, buffers=buffers),)
+            return (self._autoencoder_phase(problem, terms, {"kl": self.beta}),)
         if self.beta != 1:
             raise ValueError(
                 f"the importance-weighted bound (n_draws > 1) has no beta, however: n_draws={self.n_draws!r} and "
                 f"beta={self.beta!r}. Set one of them to 1"
             )
         bound: Term = partial(importance_weighted_bound, prior=prior)
-        return (self._autoencoder_phase(problem, {"bound": bound}, {}, buffers=buffers),)
+        return (self._autoencoder_phase(problem, {"bound": bound}, {}),)
 
     def _learn_afterwards(self, rows: Rows, random: np.random.RandomState) -> None:
         """Learn nothing: prior and noise are the model's own."""

@@ -1,7 +1,7 @@
 """Kinds of column: what the encoder sees of a cell, what the decoder's output means, and what it costs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from itertools import repeat
 from operator import add
 from typing import Any
@@ -339,6 +339,7 @@ class Embedded(Columns):
 
 
 NUMBERS: dict[str, Callable[[int], Columns]] = {
+    "learned_gaussian": partial(Gaussian, per_column=True),
     "bernoulli": Bernoulli,
     "poisson": Poisson,
     "negative_binomial": NegativeBinomial,

@@ -68,6 +68,16 @@ def reconstruction(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     return over_draws(reconstruction_by_draw(module, batch, trace))
 
 
+def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+    """Return the noise of the columns after this batch, in closed form."""
+    output = trace["output"]
+    weight = torch.ones_like(batch.x) if batch.observed is None else batch.observed
+    if batch.weight is not None:
+        weight = weight * batch.weight.unsqueeze(-1)
+    learned = module.columns.learned(rows_for(batch.x, output), output, weight)
+    return {f"columns.{name}": value for name, value in learned.items()}
+
+
 def class_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a class index, the mean over the labelled rows, ()."""
     y, logits = cast(Tensor, batch.y), trace["logits"]

@@ -12,7 +12,8 @@ from sklearn_ae.tables.columns import Categories, Column, Grouping, Number, Trut
 from sklearn_ae.tables.containers import Container, FrameContainer
 from sklearn_ae.tables.sources import Coded
 
-NUMERIC = ("gaussian", "bernoulli", "poisson", "negative_binomial")  # likelihoods of numbers, in the order of the cells
+SCALED = ("gaussian", "learned_gaussian")  # likelihoods of numbers that are standardised; they come first
+NUMERIC = (*SCALED, "bernoulli", "poisson", "negative_binomial")  # likelihoods of numbers, in the order of the cells
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Layout:
     @property
     def n_numbers(self) -> int:
         """Columns that are standardised; they come first."""
-        return self.numbers.get("gaussian", 0)
+        return sum(self.numbers.get(likelihood, 0) for likelihood in SCALED)
 
 
 @dataclass(frozen=True)
