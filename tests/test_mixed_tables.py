@@ -510,3 +510,18 @@ def test_a_class_that_is_none_is_refused(family, y, words):
 def test_rows_of_a_class_need_classes(family):
     with pytest.raises(ValueError, match="need a fit with y and task='classification'"):
         tiny(family).fit(pandas_frame()).sample(2, y="yes")
+
+
+# What the encoder is told
+
+
+@families
+def test_the_encoder_is_told_of_missing_numbers_where_some_were_missing_in_the_fit(family):
+    X = pd.DataFrame(np.random.RandomState(0).normal(size=(N, 3)), columns=list("abc"))
+    gaps = X.copy()
+    gaps.loc[::3, "b"] = None
+    model = family(2, hidden_layer_sizes=(8,), max_iter=20, scale=False, random_state=0).fit(gaps)
+    assert model.module_.flagged.tolist() == [1]
+    row = X.head(1)
+    assert not np.allclose(model.transform(row.assign(b=np.nan)), model.transform(row.assign(b=0.0)), atol=1e-3)
+    assert np.allclose(model.transform(row.assign(a=np.nan)), model.transform(row.assign(a=0.0)))

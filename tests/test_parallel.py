@@ -163,6 +163,12 @@ def test_a_candidate_that_diverges_fails_alone():
     assert search.cv_results_["mean_test_score"][0] > 0.3
 
 
+def test_the_error_of_a_fit_is_its_own():
+    grid = {"learning_rate": [1e-3, 1e200]}
+    with together(), pytest.raises(ValueError, match="the loss must stay finite"):
+        GridSearchCV(RegularizedAutoencoder(**SHORT), grid, cv=3, error_score="raise").fit(X, Y)
+
+
 def test_an_error_ends_a_search_that_wants_it():
     steps = make_pipeline(Failing(), RegularizedAutoencoder(**SHORT), LogisticRegression())
     with together(), pytest.raises(OSError, match="no space left"):
