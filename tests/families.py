@@ -45,4 +45,14 @@ VARIANTS = {
     "wasserstein, from outside the package": partial(WassersteinAutoencoder),
 }
 
+# One or two of each family, the most intricate ones: for what is crossed with other cases.
+INTRICATE = [
+    "regularized, contractive with dropout",
+    "regularized, learned scales",
+    "variational",
+    "variational, importance-weighted laplace",
+    "adversarial, both",
+    "wasserstein, from outside the package",
+]
+
 SMALL = {"n_components": 2, "hidden_layer_sizes": (8,), "activation": "tanh", "max_iter": 4, "random_state": 0}

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from sklearn_ae.families.generation import rows_of_classes
-from tests.families import FAMILIES, VARIANTS
+from tests.families import FAMILIES, INTRICATE, VARIANTS
 
 families = pytest.mark.parametrize("family", FAMILIES)
 N = 60
@@ -80,8 +80,9 @@ def same_known_cells(filled, frame):
 # The way back
 
 
-@frames
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "make"), [*((v, pandas_frame) for v in VARIANTS), *((v, polars_frame) for v in INTRICATE)]
+)
 def test_all_that_comes_back_has_the_columns_and_dtypes_of_the_table(name, make):
     X = make()
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from sklearn_ae.objectives import columns
 from sklearn_ae.training import stack as stack_module
 from sklearn_ae.training.net import DRIVER
 from sklearn_ae.training.stack import Fit, models_at_once, train
-from tests.families import SMALL, VARIANTS
+from tests.families import INTRICATE, SMALL, VARIANTS
 
 variants = pytest.mark.parametrize("variant", VARIANTS)
 random = np.random.RandomState(0)
@@ -87,8 +87,13 @@ def without_row(rows, k):
     return rows[np.arange(43) != k]
 
 
-@variants
-@pytest.mark.parametrize("case", ["classes", "gaps and weights", "a mixed table"])
+@pytest.mark.parametrize(
+    ("variant", "case"),
+    [
+        *((variant, "classes") for variant in VARIANTS),
+        *((variant, case) for variant in INTRICATE for case in ("gaps and weights", "a mixed table")),
+    ],
+)
 def test_a_stack_trains_each_model_as_if_it_were_alone(variant, case, monkeypatch):
     monkeypatch.setattr(columns, "FEW", 4)
     rows = {"classes": X, "gaps and weights": GAPS, "a mixed table": MIXED}[case]
