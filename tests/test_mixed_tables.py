@@ -254,6 +254,25 @@ def test_a_column_without_a_value_is_told_of_and_comes_back(family):
         assert rows[["nothing", "none"]].isna().all().all()
 
 
+@families
+def test_columns_may_be_named_by_numbers(family):
+    X = pandas_frame()
+    numbered = X.set_axis(range(X.shape[1]), axis=1)
+    model = tiny(family).fit(numbered)
+    assert np.array_equal(model.transform(numbered), tiny(family).fit(X).transform(X))
+    assert list(model.sample(2).columns) == list(numbered.columns)
+    assert missing_in(model.impute(numbered)) == 0
+    likelihood = {numbered.columns[X.columns.get_loc("visits")]: "poisson"}
+    assert tiny(family, likelihood=likelihood).fit(numbered).sample(2).shape == (2, X.shape[1])
+
+
+@families
+def test_columns_of_the_same_name_are_refused(family):
+    X = pandas_frame()
+    with pytest.raises(ValueError, match="unique column names"):
+        tiny(family).fit(X.set_axis(["weight"] * X.shape[1], axis=1))
+
+
 # Categories
 
 

@@ -115,7 +115,7 @@ class FrameContainer(Container):
 
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
         """Return the cells of a column, and which of them are missing, each (n,)."""
-        column = self.frame.get_column(self.names[position])
+        column = self.frame[:, int(position)]
         missing = column.is_null()
         if column.dtype.is_float():
             missing = missing | column.is_nan()
@@ -123,12 +123,12 @@ class FrameContainer(Container):
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
-        names = [self.names[position] for position in positions]
-        return Frame(self.frame if names == self.names else self.frame.select(names))
+        whole = list(positions) == list(range(len(self.names)))
+        return Frame(self.frame if whole else self.frame[:, list(positions)])
 
     def ordered_categories(self, position: int) -> list[Any] | None:
         """Return the categories that the dtype of a column tells, in order, or None."""
-        column = self.frame.get_column(self.names[position])
+        column = self.frame[:, int(position)]
         known = column.dtype in (nw.Categorical, nw.Enum)
         return column.cat.get_categories().to_list() if known else None
 
