@@ -8,11 +8,12 @@ from tests.families import FAMILIES
 from tests.own_family import WassersteinAutoencoder
 
 TASKS = ["classification", "regression", None]
-# Every family, and every task in one of them; all pairs with their defaults are among the slow tests.
+# Every family, and every task in one of them, small; all pairs with their defaults are among the slow tests.
+SHORT = {"hidden_layer_sizes": (32,), "learning_rate": 0.01, "max_iter": 20}
 QUICK = [
-    *(Family(max_iter=30) for Family in FAMILIES),
-    RegularizedAutoencoder(task=None, max_iter=30),
-    VariationalAutoencoder(task="regression", max_iter=30),
+    *(Family(**SHORT) for Family in FAMILIES),
+    RegularizedAutoencoder(task=None, **SHORT),
+    VariationalAutoencoder(task="regression", **SHORT),
 ]
 
 
@@ -21,7 +22,7 @@ def test_it_is_a_scikit_learn_estimator(estimator, check):
     check(estimator)
 
 
-@parametrize_with_checks([WassersteinAutoencoder(2, discrepancy_weight=0.1, max_iter=30)])
+@parametrize_with_checks([WassersteinAutoencoder(2, discrepancy_weight=0.1, **SHORT)])
 def test_a_family_from_outside_the_package_is_one_as_well(estimator, check):
     check(estimator)
 
