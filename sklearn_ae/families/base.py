@@ -857,7 +857,7 @@ def _hashable(value: Any) -> Hashable:
         return tuple((name, _hashable(of_name)) for name, of_name in value.items())
     if isinstance(value, list | tuple | np.ndarray):
         return tuple(map(_hashable, value))
-    return (type(value), value) if isinstance(value, Hashable) else id(value)
+    return (type(value).__name__, value) if isinstance(value, Hashable) else id(value)
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:
