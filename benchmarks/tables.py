@@ -1,4 +1,4 @@
-"""Mixed tables against the usual tools: ``python benchmarks/tables.py imputation|codes|synthetic|size --data FOLDER``.
+"""Mixed tables against the usual tools: ``python benchmarks/tables.py WHAT --data FOLDER``, WHAT being one of these.
 
 FOLDER holds the tables as ``<name>.csv.gz``, see TABLES. Columns that only number the rows are left out, and of more
 than 3,000 rows 3,000 are drawn; nothing else is done to them. Results go to ``benchmarks/results/tables_*.json``.
@@ -13,6 +13,10 @@ synthetic
     HistGradientBoosting trained on generated rows and tested on real ones (30 % held out): area under the ROC curve, or
     the coefficient of determination for a price. TVAE needs ``pip install ctgan`` and complete tables; it and the
     mixture get them from SimpleImputer. Columns of nearly as many categories as rows are left out here.
+roundtrip
+    Whether all that comes back has the dtypes of the table and no gap, of all rows and columns as they are in the file.
+step
+    The time of an epoch on a table with categories beside that on numbers of the same encoded width.
 size
     One epoch over a million rows of 20 numbers and 10 categories, one of them with 100,000.
 """
@@ -275,6 +279,52 @@ def synthetic(folder: Path) -> dict[str, Figures]:
     return results
 
 
+# Round trips
+
+
+def roundtrip(folder: Path) -> dict[str, list[int]]:
+    """Check that what comes back has the columns, the dtypes and the index of the table, and no gap."""
+    results = {}
+    for name, (target, numbering) in TABLES.items():
+        rows = pd.read_csv(folder / f"{name}.csv.gz")
+        X, y = rows.drop(columns=target), rows[target]
+        task = "regression" if target in PRICES else "classification"
+        for Family in (RegularizedAutoencoder, VariationalAutoencoder, AdversarialAutoencoder):
+            model = Family(max_iter=3, task=task, random_state=0).fit(X, y)
+            for back in (model.inverse_transform(model.transform(X)), model.sample(50, 0), model.impute(X)):
+                assert back.dtypes.equals(X.dtypes)
+                assert not back.isna().to_numpy().any()
+            assert model.impute(X).index.equals(X.index)
+            assert len(model.predict(X)) == len(X)
+        results[name] = [*X.shape, len(numbering)]
+        print(name, X.shape, flush=True)
+    return results
+
+
+# The cost of a step
+
+
+def step(folder: Path) -> dict[str, float]:
+    """Return the time of an epoch on a mixed table beside that on numbers of the same encoded width."""
+    n, random = 20_000, np.random.RandomState(0)
+    z = random.normal(size=(n, 3))
+    numbers = (z @ random.normal(size=(3, 20)) + 0.3 * random.normal(size=(n, 20))).astype(np.float32)
+    mixed = DataFrame(numbers, columns=[f"x{i}" for i in range(20)])
+    for j in range(9):
+        bins = np.digitize(z[:, j % 3] + 0.5 * random.normal(size=n), np.linspace(-1.5, 1.5, 3 + j))
+        mixed[f"c{j}"] = np.array([f"v{i}" for i in range(12)], object)[bins]
+    results = {}
+    for Family in (RegularizedAutoencoder, VariationalAutoencoder, AdversarialAutoencoder):
+        ratios = []
+        for _ in range(3):
+            model = Family(max_iter=4, batch_size=128, random_state=0).fit(mixed)
+            wide = random.normal(size=(n, model.module_.columns.n_inputs)).astype(np.float32)
+            plain = Family(max_iter=4, batch_size=128, random_state=0).fit(wide)
+            ratios.append(model.history_["seconds"][1:].min() / plain.history_["seconds"][1:].min())
+        results[Family.__name__] = float(np.median(ratios))
+    return results
+
+
 # Size
 
 
@@ -307,7 +357,7 @@ def size(folder: Path) -> dict[str, float]:
 def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    runs = {run.__name__: run for run in (imputation, codes, synthetic, size)}
+    runs = {run.__name__: run for run in (imputation, codes, synthetic, roundtrip, step, size)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=runs)
     parser.add_argument("--data", type=Path, default=Path())

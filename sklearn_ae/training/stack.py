@@ -380,7 +380,7 @@ def _train_as_one(fits: list[Fit], check: Callable[[], None]) -> bool:
             half = len(fits) // 2
             stacked = [_train_as_one(part, check) for part in (fits[:half], fits[half:])]
             return all(stacked)
-        except (RuntimeError, NotImplementedError, ValueError, TypeError) as error:
+        except (RuntimeError, ValueError, TypeError) as error:
             warnings.warn(
                 f"fits of one kind are trained as one where torch.vmap knows what they compute, however: {error}. "
                 f"These {len(fits)} are trained one after another",
