@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def linear(n_in: int, n_out: int) -> nn.Linear:
     """Return a linear layer with undrawn weights: drawing them here would move torch's global generator."""
-    return nn.utils.skip_init(nn.Linear, n_in, n_out)
+    return nn.Linear(n_in, n_out, device="meta").to_empty(device="cpu")
 
 
 def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:

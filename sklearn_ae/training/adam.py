@@ -93,14 +93,19 @@ class Adam(torch.optim.Adam):
             self._memory.rate.fill_(self._rate)
         return self._memory
 
-    def adopt(
+    @torch.no_grad()
+    def move(
         self, values: Sequence[Tensor], means: Sequence[Tensor], squares: Sequence[Tensor], n_steps: Tensor
     ) -> None:
-        """Take parameters and state from where others move them, until they are separated."""
-        self._memory = None
+        """Move parameters and state to where others work on them, until they are separated."""
         for parameter, value, mean, square in zip(self.parameters, values, means, squares, strict=True):
+            state = self.state[parameter]
+            value.copy_(parameter)
+            mean.copy_(state["exp_avg"])
+            square.copy_(state["exp_avg_sq"])
             parameter.data = value
             self.state[parameter] = {"step": n_steps, "exp_avg": mean, "exp_avg_sq": square}
+        self._memory = None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state."""
@@ -112,8 +117,8 @@ class Adam(torch.optim.Adam):
         """Give every parameter and its state memory of their own."""
         self._memory = None
         for parameter in self.parameters:
-            parameter.data = parameter.data.clone()
-            self.state[parameter] = {name: value.clone() for name, value in self.state[parameter].items()}
+            parameter.data = _copy(parameter.data)
+            self.state[parameter] = {name: _copy(value) for name, value in self.state[parameter].items()}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory out: a copy arranges its own."""
@@ -150,6 +155,10 @@ class Adam(torch.optim.Adam):
 def _settings(group: dict[str, Any]) -> dict[str, float]:
     beta1, beta2 = group["betas"]
     return {"beta1": beta1, "beta2": beta2, "weight_decay": group["weight_decay"], "eps": group["eps"]}
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _side_by_side(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:

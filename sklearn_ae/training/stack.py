@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map_only
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
@@ -46,18 +47,17 @@ class StackedAdam:
         self.optimizers = optimizers
         memories = [optimizer.prepared() for optimizer in optimizers]
         self.settings = memories[0].settings
-        joined = [(memory.parameters[0], memory.means[0], memory.squares[0]) for memory in memories]
-        self.values, self.means, self.squares = (torch.stack(of_all) for of_all in zip(*joined, strict=True))
-        self.gradients, self.before = torch.zeros_like(self.values), torch.zeros_like(self.values)
         self.n_steps = memories[0].n_steps[0].clone()
-        self.rates, self.decays = self.values.new_zeros((2, len(optimizers), 1))
-        shapes = [parameter.shape for parameter in optimizers[0].parameters]
-        self.parameters, self.places, means, squares = (
-            _parts(matrix, shapes) for matrix in (self.values, self.gradients, self.means, self.squares)
-        )
+        of_models = [optimizer.parameters for optimizer in optimizers]
+        shapes = [parameter.shape for parameter in of_models[0]]
+        like = of_models[0][0].detach()
+        matrices = like.new_zeros((5, len(optimizers), sum(shape.numel() for shape in shapes)))
+        self.values, self.means, self.squares, self.gradients, self.steps = matrices
+        self.parameters, means, squares, self.places = (_parts(matrix, shapes) for matrix in matrices[:4])
+        self.rates, self.decays = like.new_zeros((2, len(optimizers), 1))
         for k, optimizer in enumerate(optimizers):
             values_k, means_k, squares_k = ([part[k] for part in parts] for parts in (self.parameters, means, squares))
-            optimizer.adopt(values_k, means_k, squares_k, self.n_steps)
+            optimizer.move(values_k, means_k, squares_k, self.n_steps)
 
     def prepare(self) -> None:
         """Take over the rates of the models."""
@@ -72,10 +72,9 @@ class StackedAdam:
             place.copy_(gradient)
         if self._decaying:
             self.gradients.addcmul_(self.values, self.decays)
-        self.before.copy_(self.values)
         self.n_steps.add_(1)
         torch._fused_adam_(
-            [self.values],
+            [self.steps.zero_()],
             [self.gradients],
             [self.means],
             [self.squares],
@@ -89,13 +88,18 @@ class StackedAdam:
             amsgrad=False,
             maximize=False,
         )
-        self.values.copy_(self.before.lerp_(self.values, self.rates))  # a whole step, of which each keeps its part
+        self.values.addcmul_(self.steps, self.rates)  # a whole step, of which each makes its part
 
 
 def _parts(matrix: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """(K, p) -> the tensors (K, *shape) that it holds."""
-    parts = matrix.split([shape.numel() for shape in shapes], 1)
-    return [part.unflatten(1, shape) if len(shape) else part[:, 0] for part, shape in zip(parts, shapes, strict=True)]
+    """(K, p) -> the tensors (K, *shape) that it holds; matrices lie with their longer side last."""
+    parts = []
+    for part, shape in zip(matrix.split([shape.numel() for shape in shapes], 1), shapes, strict=True):
+        if len(shape) == 2 and shape[0] > shape[1]:
+            parts.append(part.unflatten(1, shape[::-1]).mT)
+        else:
+            parts.append(part.view(len(matrix), *shape))
+    return parts
 
 
 class _Evaluated(nn.Module):
@@ -110,22 +114,31 @@ class _Evaluated(nn.Module):
         return replace(self.phase, weights=weights).evaluate(self.module, batch)
 
 
-def stacked_gradients(module: Autoencoder, phase: Phase) -> Callable[..., tuple[Tensors, Evaluation]]:
+def stacked_gradients(module: Autoencoder, phase: Phase) -> Callable[..., tuple[Sequence[Tensor], Evaluation]]:
     """Return what takes the gradients of K models: ``(moved, fixed, weights, rows, draws) -> gradients, evaluation``.
 
-    It is :func:`sklearn_ae.training.phases.gradients` with a leading dimension K on everything.
+    It is :func:`sklearn_ae.training.phases.gradients` with a leading dimension K on everything. A model has no part in
+    the loss of another one, so the gradients of the sum of their losses are those of each.
     """
     evaluated = _Evaluated(module, phase)
 
-    def loss(
-        moved: Tensors, fixed: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]
-    ) -> tuple[Tensor, Evaluation]:
-        state = {f"module.{name}": tensor for name, tensor in (moved | fixed).items()}
+    def evaluate(state: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]) -> Evaluation:
+        state = {f"module.{name}": tensor for name, tensor in state.items()}
         with noise.handed(draws):
-            evaluation = functional_call(evaluated, state, (Batch(**rows), weights))
-        return evaluation.loss, evaluation
+            return functional_call(evaluated, state, (Batch(**rows), weights))
 
-    return torch.vmap(torch.func.grad(loss, has_aux=True))
+    evaluate_all = torch.vmap(evaluate)
+
+    def gradients(
+        moved: Tensors, fixed: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]
+    ) -> tuple[Sequence[Tensor], Evaluation]:
+        with torch.enable_grad():
+            leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
+            evaluation = evaluate_all(leaves | fixed, weights, rows, draws)
+            found = torch.autograd.grad(evaluation.loss.sum(), list(leaves.values()), materialize_grads=True)
+        return found, tree_map_only(Tensor, Tensor.detach, evaluation)
+
+    return gradients
 
 
 class Stack:
@@ -205,9 +218,9 @@ class Stack:
         gradients, evaluation = self._evaluated(phase)
         for buffer, value in evaluation.buffers.items():
             self._buffers[buffer].copy_(value)
-        return list(gradients.values()), evaluation.terms
+        return gradients, evaluation.terms
 
-    def _evaluated(self, phase: Phase) -> tuple[Tensors, Evaluation]:
+    def _evaluated(self, phase: Phase) -> tuple[Sequence[Tensor], Evaluation]:
         name = phase.name
         return self._gradients_of[name](
             self._moved[name], self._fixed[name], self._weights[name], self.memory.rows, self.memory.draws[name]

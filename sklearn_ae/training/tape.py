@@ -153,7 +153,7 @@ class _Program:
 def _optimized(calls: Sequence[_Call], kept: set[int]) -> list[_Call]:
     """Leave out what is no work; the memory of the results is kept as it is."""
     own = set().union(*(call.made for call in calls)) - kept
-    return _packed(_without_copies(_needed(calls, kept), own), own)
+    return _packed(_without_copies(_turned(_needed(calls, kept), own), own), own)
 
 
 def _needed(calls: Sequence[_Call], kept: set[int]) -> list[_Call]:
@@ -174,6 +174,30 @@ def _needed(calls: Sequence[_Call], kept: set[int]) -> list[_Call]:
             live |= call.read
             needed.append(call)
     return needed[::-1]
+
+
+def _turned(calls: Sequence[_Call], own: set[int]) -> list[_Call]:
+    """Compute narrow products that are only copied elsewhere with their longer side last."""
+    turned: dict[int, Tensor] = {}
+    for call in calls:
+        if call.op is aten.bmm.default and _is_narrow(call.results[0]):
+            (result,) = call.results
+            users = [user for user in calls if _memory(result) in _memories(user.arguments)]
+            whole = {_layout(result), _layout(result.mT)}
+            if _memory(result) in own and all(
+                user.op is aten.copy_.default and _layout(user.args[1]) in whole for user in users
+            ):
+                turned[_memory(result)] = result.mT.contiguous().mT
+
+    def moved(tensor: Tensor) -> Tensor:
+        other = turned.get(_memory(tensor))
+        return tensor if other is None else other if tensor.is_contiguous() else other.mT
+
+    return [call.on(moved) for call in calls]
+
+
+def _layout(tensor: Tensor) -> tuple[torch.Size, tuple[int, ...]]:
+    return tensor.size(), tensor.stride()
 
 
 def _without_copies(calls: Sequence[_Call], own: set[int]) -> list[_Call]:
@@ -384,9 +408,32 @@ def _added(result: Tensor, x: Tensor, index: Tensor, values: Tensor) -> None:
     result.copy_(x).index_add_(0, index, values)
 
 
+def _products(call: _Call) -> Replay | None:
+    """Compute narrow results the other way round: what takes products works along the columns of a result."""
+    (a, b), (result,) = call.args, call.results
+    if not result.is_contiguous():
+        return partial(torch.bmm, b.mT, a.mT, out=result.mT)
+    if not _is_narrow(result) or result.shape[2] > LANES:  # more columns are not worth a copy
+        return None
+    return partial(_turned_back, result, b.mT, a.mT, result.mT.contiguous())
+
+
+def _turned_back(result: Tensor, a: Tensor, b: Tensor, turned: Tensor) -> None:
+    result.copy_(torch.bmm(a, b, out=turned).mT)
+
+
+def _is_narrow(result: Tensor) -> bool:
+    """Whether matrices (n, rows, columns) have few columns beside their rows, and none that fill a vector."""
+    n_rows, n_columns = result.shape[1:]
+    return n_columns % LANES != 0 and 1 < n_columns <= n_rows // 2
+
+
+LANES = 16  # numbers that a processor handles at once, at most
+
 FASTER: dict[OpOverload, Callable[[_Call], Replay | None]] = {
     aten.sum.dim_IntList: _sums,
     aten.mean.default: _mean,
+    aten.bmm.default: _products,
     aten.relu.default: _relu,
     aten._to_copy.default: _converted,
     aten.index_put.default: _put,

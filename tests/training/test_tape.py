@@ -193,6 +193,38 @@ def test_a_copy_stays_where_somebody_else_would_notice(name):
     assert torch.equal(home, other)
 
 
+# Each takes products (3, 40, 8) of (3, 40, 5) and (3, 5, 8), and memory for copies of them.
+USERS = {
+    "it is only copied": lambda product, there, turned: there.copy_(product),
+    "its transpose is only copied": lambda product, there, turned: turned.copy_(product.mT),
+    "both are copied": lambda product, there, turned: (there.copy_(product), turned.copy_(product.mT)),
+    "a part is copied": lambda product, there, turned: there[:, :7].copy_(product[:, 2:9]),
+    "cells are copied in another order": lambda product, there, turned: there.copy_(product.view(3, 8, 40).mT),
+    "it is computed with": lambda product, there, turned: there.copy_(product + 1),
+    "it is changed": lambda product, there, turned: there.copy_(product.mul_(2)),
+    "it is a result": lambda product, there, turned: there.copy_(product).sum() + product,
+}
+
+
+@pytest.mark.parametrize("use", USERS.values(), ids=USERS)
+def test_narrow_products_are_the_same_whichever_way_round_they_are_computed(use):
+    a, b, there, turned = numbers(3, 40, 5), numbers(3, 5, 8, seed=1), numbers(3, 40, 8), numbers(3, 8, 40)
+
+    def computation():
+        result = use(torch.bmm(a, b), there, turned)
+        return [there, turned, *(tape._tensors(result))]
+
+    agree(computation, [a, b], [numbers(3, 40, 5, seed=2), numbers(3, 5, 8, seed=3)])
+
+
+def test_a_narrow_product_that_is_only_copied_needs_no_turning_back():
+    a, b, there = numbers(3, 40, 5), numbers(3, 5, 8), numbers(3, 8, 40).mT
+    _, replay = record(lambda: there.copy_(torch.bmm(a, b)))
+    product, _ = replay.calls
+    assert product.func is torch.bmm
+    assert product.keywords["out"].shape == (3, 8, 40)
+
+
 def test_memory_is_used_again_and_results_keep_theirs():
     a = numbers(100, 100)
 
