@@ -4,7 +4,7 @@ Every task runs in a thread. A fit that reaches its training waits. When all tas
 are trained, fits of one kind as one program; then the tasks go on.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Condition, Event, Semaphore, Thread
@@ -19,7 +19,8 @@ from joblib.parallel import (
 )
 
 from sklearn_ae.training.net import DRIVER, AutoencoderNet, Split
-from sklearn_ae.training.stack import Fit, train
+from sklearn_ae.training.progress import Progress
+from sklearn_ae.training.stack import MOST_MODELS, Fit, train
 
 
 class Aborted(BaseException):
@@ -43,11 +44,13 @@ class Conductor:
     ----------
     n_threads : int
         Tasks that run at once.
+    shown : bool, default=False
+        Whether there is a progress bar.
     """
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(self, n_threads: int, *, shown: bool = False) -> None:
         self.n_threads = n_threads
-        self.counts: Counter[str] = Counter()
+        self.progress = Progress(self._check, shown=shown)
         self._changed = Condition()
         self._tasks: deque[Callable[[], object]] = deque()
         self._waiting: list[_Waiting] = []
@@ -92,6 +95,7 @@ class Conductor:
             self._changed.notify_all()
         for thread in threads:
             thread.join()
+        self.progress.close()
 
     # In the threads of tasks
 
@@ -144,7 +148,7 @@ class Conductor:
         fits = []
         try:
             fits += [Fit(one.net, one.split) for one in waiting]
-            self.counts += train(fits, self._check)
+            train(fits, self.progress)
         except BaseException as error:
             for fit in fits:
                 fit.abort(error)
@@ -171,15 +175,16 @@ class StackingBackend(ParallelBackendBase):
     supports_retrieve_callback = True
     uses_threads = True
     supports_sharedmem = True
+    default_n_jobs = -1
     conductor: Conductor | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Return how many tasks run at once."""
+        """Return how many tasks run at once; they wait for each other, and what is negative asks for many."""
         if n_jobs == 0:
             raise ValueError("n_jobs must not be 0, however: n_jobs=0")
         if n_jobs is None:
-            return 1
-        return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+            n_jobs = self.default_n_jobs
+        return n_jobs if n_jobs > 0 else MOST_MODELS
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
         """Get ready for a call."""
@@ -187,7 +192,7 @@ class StackingBackend(ParallelBackendBase):
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
-        self.conductor = Conductor(n_jobs)
+        self.conductor = Conductor(n_jobs, shown=bool(getattr(parallel, "verbose", 0)))
         return n_jobs
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> None:
@@ -221,9 +226,6 @@ class StackingBackend(ParallelBackendBase):
         """End the threads of a call."""
         if self.conductor is not None:
             self.conductor.end()
-            if getattr(self.parallel, "verbose", 0):
-                counts = self.conductor.counts
-                print(f"[sklearn_ae] fits trained together: {counts['stacked']}, alone: {counts['alone']}")  # noqa: T201
             self.conductor = None
 
     def abort_everything(self, ensure_ready: bool = True) -> None:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 import warnings
+from collections import Counter
 
 import joblib
 import numpy as np
@@ -28,7 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from sklearn_ae.parallel import Conductor, StackingBackend
+from sklearn_ae.parallel import Conductor
 from sklearn_ae.training import stack
 from tests.families import FAMILIES
 
@@ -53,12 +54,12 @@ def counts(monkeypatch):
     conductors = []
 
     class Counted(Conductor):
-        def __init__(self, n_threads):
-            super().__init__(n_threads)
+        def __init__(self, n_threads, **settings):
+            super().__init__(n_threads, **settings)
             conductors.append(self)
 
     monkeypatch.setattr("sklearn_ae.parallel.Conductor", Counted)
-    return lambda: sum((conductor.counts for conductor in conductors), start=type(conductors[0].counts)())
+    return lambda: sum((conductor.progress.counts for conductor in conductors), start=Counter())
 
 
 def pipeline(family, **settings):
@@ -75,7 +76,7 @@ def test_a_search_finds_what_it_finds_one_after_another(family, counts):
     for key in ("mean_test_score", "std_test_score"):
         np.testing.assert_allclose(search.cv_results_[key], expected.cv_results_[key], atol=2e-3)
     assert search.best_params_ == expected.best_params_
-    assert counts() == {"stacked": 12}
+    assert counts() == {"together": 12}
     assert np.array_equal(search.predict(X), expected.predict(X))
 
 
@@ -96,7 +97,7 @@ def test_families_may_be_mixed_in_one_grid(counts):
     with together():
         search = GridSearchCV(steps, grid, cv=3, refit=False).fit(X, Y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-    assert counts() == {"stacked": 9}
+    assert counts() == {"together": 9}
 
 
 USES = {
@@ -221,17 +222,38 @@ def test_tasks_without_an_autoencoder_run_as_well():
 
 
 def test_no_jobs_are_refused():
-    with pytest.raises(ValueError, match="n_jobs must not be 0"):
-        StackingBackend().effective_n_jobs(0)
+    with joblib.parallel_config(backend="sklearn_ae", n_jobs=0), pytest.raises(ValueError, match="n_jobs must not be"):
+        cross_val_score(RegularizedAutoencoder(**SHORT), X, Y, cv=3)
+
+
+@pytest.mark.parametrize("n_jobs", [{}, {"n_jobs": None}, {"n_jobs": -1}, {"n_jobs": -2}], ids=str)
+def test_without_a_number_of_jobs_many_fits_wait_for_each_other(n_jobs, counts):
+    with joblib.parallel_config(backend="sklearn_ae", **n_jobs):
+        cross_val_score(RegularizedAutoencoder(**SHORT), X, Y, cv=10)
+    assert counts() == {"together": 10}
+
+
+def test_one_job_is_no_stack():
+    with together(1):
+        assert len(cross_val_score(RegularizedAutoencoder(**SHORT), X, Y, cv=3)) == 3
 
 
 def test_more_fits_than_threads_are_trained_in_turn(counts):
     with together(4):
         cross_val_score(AdversarialAutoencoder(**SHORT), X, Y, cv=10)
-    assert counts()["stacked"] + counts()["alone"] == 10
+    assert counts()["together"] + counts()["alone"] == 10
 
 
-def test_on_request_it_tells_how_fits_were_trained(capsys):
+def test_on_request_a_bar_shows_the_epochs_and_how_fits_were_trained(capsys):
+    with together(3):
+        cross_val_score(RegularizedAutoencoder(**SHORT), X, Y, cv=7, verbose=1)
+    last = capsys.readouterr().err.rpartition("sklearn_ae: ")[2]
+    assert last.startswith("100%")
+    assert "42/42" in last
+    assert "together=6, alone=1" in last
+
+
+def test_without_a_request_nothing_is_shown(capsys):
     with together():
-        cross_val_score(RegularizedAutoencoder(**SHORT), X, Y, cv=3, verbose=1)
-    assert "fits trained together: 3, alone: 0" in capsys.readouterr().out
+        cross_val_score(RegularizedAutoencoder(**SHORT), X, Y, cv=3)
+    assert capsys.readouterr() == ("", "")

@@ -857,6 +857,8 @@ def _hashable(value: Any) -> Hashable:
         return tuple((name, _hashable(of_name)) for name, of_name in value.items())
     if isinstance(value, list | tuple | np.ndarray):
         return tuple(map(_hashable, value))
+    if isinstance(value, partial):  # clone makes another one of it
+        return value.func, _hashable(value.args), _hashable(value.keywords)
     return (type(value).__name__, value) if isinstance(value, Hashable) else id(value)
 
 

@@ -10,6 +10,15 @@ from torch import Tensor, nn
 from sklearn_ae.modules.codes import Code
 
 
+def own_memory(value: Any) -> Any:
+    """Return a value; a tensor that is part of larger memory, as in training, is copied out of it.
+
+    Copying or saving such a tensor would take along all of that memory.
+    """
+    is_part = isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes
+    return value.clone(memory_format=torch.contiguous_format) if is_part else value
+
+
 class Columns(nn.Module, ABC):
     """What the columns of a table are to a module: what the encoder sees of them, and what the decoder says of them.
 
@@ -113,6 +122,13 @@ class Autoencoder(nn.Module):
         self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64), persistent=False)
         weight = None if column_weight is None else torch.tensor(column_weight)
         self.register_buffer("column_weight", weight, persistent=False)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return parameters and buffers; one that is part of larger memory is copied, so that copies are small."""
+        state = super().state_dict(*args, **kwargs)
+        if not kwargs.get("keep_vars"):
+            state.update({name: own_memory(value) for name, value in state.items()})
+        return state
 
     def counted(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
         """Return how much the cost of each cell counts while training, (n, n_cells), or None where all count alike."""

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from sklearn_ae.modules.autoencoder import own_memory
 
 
 class Memory(NamedTuple):
@@ -98,6 +101,7 @@ class Adam(torch.optim.Adam):
         self, values: Sequence[Tensor], means: Sequence[Tensor], squares: Sequence[Tensor], n_steps: Tensor
     ) -> None:
         """Move parameters and state to where others work on them, until they are separated."""
+        self._opt_called = True  # torch's schedulers warn if no step was made, but the steps are made elsewhere
         for parameter, value, mean, square in zip(self.parameters, values, means, squares, strict=True):
             state = self.state[parameter]
             value.copy_(parameter)
@@ -106,6 +110,10 @@ class Adam(torch.optim.Adam):
             parameter.data = value
             self.state[parameter] = {"step": n_steps, "exp_avg": mean, "exp_avg_sq": square}
         self._memory = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state; what is part of larger memory is copied, so that copies are small."""
+        return tree_map(own_memory, super().state_dict())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state."""

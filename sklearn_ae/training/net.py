@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from contextvars import ContextVar
 from math import cos, inf, isfinite, nan, pi
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EarlyStopping, EpochTimer, LRScheduler, PrintLog
 from skorch.utils import noop
 from torch import Tensor
 
@@ -42,13 +42,27 @@ class Split(NamedTuple):
     valid: Rows | None = None
 
 
+class Epoch(NamedTuple):
+    """What is trained on in an epoch, and what is watched at its end."""
+
+    batches: EqualBatches
+    watched: Chunks | None
+
+
+class Means(NamedTuple):
+    """Means of the terms over an epoch, and over the watched rows."""
+
+    train: dict[str, float]
+    valid: dict[str, float] | None
+
+
 def alone(net: "AutoencoderNet", X: Split) -> None:
     """Train a net by itself."""
     with closing(net.training(X)) as training:
-        means: dict[str, float] | None = None
+        means: Means | None = None
         with suppress(StopIteration):
             while True:
-                means = net.train_epoch(training.send(means))  # type: ignore[arg-type]
+                means = net.run_epoch(training.send(means))  # type: ignore[arg-type]
 
 
 # How a net is trained: by itself, unless others wait to be trained with it.
@@ -171,8 +185,8 @@ class AutoencoderNet(NeuralNet):
         DRIVER.get()(self, X)
         return self
 
-    def training(self, X: Split) -> Generator[EqualBatches, dict[str, float], None]:
-        """Train, but for the steps: who drives this gets the batches of an epoch, and sends the means of its terms."""
+    def training(self, X: Split) -> Generator[Epoch, Means, None]:
+        """Train, but for the steps: who drives this is told what an epoch is, and sends the means of its terms."""
         if not self.initialized_:
             self.initialize()
         self.notify("on_train_begin", X=X, y=None)
@@ -185,22 +199,30 @@ class AutoencoderNet(NeuralNet):
         self.notify("on_train_end", X=X, y=None)
         self._check_result(X.train)
 
-    def _epochs(self, X: Split) -> Generator[EqualBatches, dict[str, float], None]:
-        batches = self.get_iterator(X.train, training=True)
-        watched = None if X.valid is None else self.get_iterator(X.valid, training=False)
+    def _epochs(self, X: Split) -> Generator[Epoch, Means, None]:
+        batches = cast(EqualBatches, self.get_iterator(X.train, training=True))
+        watched = None if X.valid is None else cast(Chunks, self.get_iterator(X.valid, training=False))
         for _ in range(self.max_epochs):
             self.notify("on_epoch_begin", dataset_train=X.train, dataset_valid=X.valid)
             if not self.module_.training:  # telling every layer takes its time
                 self._set_training(True)
-            means = yield cast(EqualBatches, batches)
-            self._record(means, True, "train")
-            self.history.record("train_batch_count", len(cast(EqualBatches, batches)))
-            self.run_single_epoch(watched, training=False, prefix="valid", step_fn=self.validation_step)
+            means = yield Epoch(batches, watched)
+            self._record(means.train, True, "train")
+            self.history.record("train_batch_count", len(batches))
+            if watched is not None and means.valid is not None:
+                self._record(means.valid, False, "valid")
+                self.history.record("valid_batch_count", len(watched))
             self.notify("on_epoch_end", dataset_train=X.train, dataset_valid=X.valid)
 
-    def train_epoch(self, batches: EqualBatches) -> dict[str, float]:
-        """Run the steps of an epoch; return the means of the terms."""
-        return self._means(batches, True, "train", self.train_step)
+    def run_epoch(self, epoch: Epoch, check: Callable[[], None] = noop) -> Means:
+        """Run the steps of an epoch, then look at the watched rows; what ``check`` raises between steps ends it."""
+        train = self._means(_checked(epoch.batches, check), True, "train", self.train_step)
+        return Means(train, None if epoch.watched is None else self.validated(epoch.watched))
+
+    def validated(self, watched: Chunks) -> dict[str, float]:
+        """Return the means of the terms over watched rows."""
+        self._set_training(False)
+        return self._means(watched, False, "valid", self.validation_step)
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Tell the callbacks; those of skorch end a training by raising KeyboardInterrupt."""
@@ -224,21 +246,6 @@ class AutoencoderNet(NeuralNet):
             self._set_learning_rates(SCHEDULES[self.schedule](progress))
         super().on_epoch_begin(net, **kwargs)
 
-    def run_single_epoch(
-        self,
-        iterator: Iterable[Minibatch] | None,
-        training: bool,
-        prefix: str,
-        step_fn: Callable[[Minibatch], dict[str, Tensor]],
-        **fit_params: Any,
-    ) -> None:
-        """Run one epoch and write it down."""
-        if iterator is None:
-            return
-        self._set_training(training)
-        self._record(self._means(iterator, training, prefix, step_fn), training, prefix)
-        self.history.record(f"{prefix}_batch_count", len(iterator))  # type: ignore[arg-type]
-
     def _means(
         self,
         iterator: Iterable[Minibatch],
@@ -247,7 +254,7 @@ class AutoencoderNet(NeuralNet):
         step_fn: Callable[[Minibatch], dict[str, Tensor]],
     ) -> dict[str, float]:
         """Return the mean of each term over an epoch; numbers leave the device once, at its end."""
-        listened_to = self._listened_to("on_batch_begin", "on_batch_end")
+        listened_to = self._listeners("on_batch_begin", "on_batch_end")
         log, sizes = [], []
         for batch in iterator:
             if listened_to:
@@ -268,7 +275,7 @@ class AutoencoderNet(NeuralNet):
     @torch.no_grad()
     def validation_step(self, batch: Minibatch, **fit_params: Any) -> dict[str, Tensor]:
         """Return the terms of the watched phase on a chunk of validation rows."""
-        with self._precision(), noise.handed(batch.draws[self.watched.name]):
+        with self.precision(), noise.handed(batch.draws[self.watched.name]):
             return self.watched.evaluate(self.module_, batch.rows).terms
 
     # What the estimators ask for
@@ -302,18 +309,25 @@ class AutoencoderNet(NeuralNet):
         """
         self._set_training(False)
         on_cpu = torch.device(self.device).type == "cpu"
-        with self._precision():
+        with self.precision():
             size = chunk_size(rows) if on_cpu else DEVICE_CHUNK
             values = (function(self.module_, chunk.rows) for chunk in Chunks(rows, size))
             values = values if on_cpu else torch.cat(list(values)).cpu().split(CHUNK)
             return _stacked((finish(_for_numpy(chunk)) for chunk in values), len(rows), dtype)
 
     @property
-    def is_stackable(self) -> bool:
-        """Whether the net can be trained with others of its signature: no callback wants its batches or gradients."""
-        listened_to = self._listened_to("on_batch_begin", "on_batch_end", "on_grad_computed")
-        alone = all(optimizer.is_alone for optimizer in self.optimizers_by_phase().values())
-        return self.signature is not None and alone and not listened_to and not self.autocast
+    def why_alone(self) -> str | None:
+        """What keeps the net from being trained with others, if anything does."""
+        if listeners := self._listeners("on_batch_begin", "on_batch_end", "on_grad_computed"):
+            return f"callbacks may not listen to batches or gradients, however one of {', '.join(listeners)} does"
+        if not all(optimizer.is_alone for optimizer in self.optimizers_by_phase().values()):
+            return "no two phases may move the same parameters, however some do"
+        return None
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Return the context that the module runs in."""
+        device_type = torch.device(self.device).type
+        return torch.autocast(device_type, torch.bfloat16) if self.autocast else nullcontext()
 
     # Parts
 
@@ -331,12 +345,8 @@ class AutoencoderNet(NeuralNet):
                 group |= {**self.optimizers[name], "lr": factor * self.optimizers[name]["lr"]}
 
     def _new_step(self) -> Step:
-        shown = self._shown_to_callbacks if self._listened_to("on_grad_computed") else None
-        return Step(self.module_, self.phases, self.optimizers_by_phase(), self._precision, shown)
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        device_type = torch.device(self.device).type
-        return torch.autocast(device_type, torch.bfloat16) if self.autocast else nullcontext()
+        shown = self._shown_to_callbacks if self._listeners("on_grad_computed") else None
+        return Step(self.module_, self.phases, self.optimizers_by_phase(), self.precision, shown)
 
     def _shown_to_callbacks(self, phase: Phase, found: Gradients, batch: Minibatch) -> Gradients:
         """Let callbacks look at the gradients and change them, as skorch promises."""
@@ -349,13 +359,9 @@ class AutoencoderNet(NeuralNet):
             parameter.grad = None
         return shown
 
-    def _listened_to(self, *events: str) -> bool:
-        """Whether a callback wants to hear of one of these events."""
-        return any(
-            getattr(type(callback), event) is not getattr(Callback, event)
-            for _, callback in self.callbacks_
-            for event in events
-        )
+    def _listeners(self, *events: str) -> list[str]:
+        """Return the names of callbacks that want to hear of one of these events."""
+        return [name for name, callback in self.callbacks_ if any(_listens(callback, event) for event in events)]
 
     def _end_batch(self, batch: Minibatch, terms: dict[str, Tensor], training: bool, prefix: str) -> None:
         loss = self._phase(training).loss(terms)
@@ -399,6 +405,18 @@ class AutoencoderNet(NeuralNet):
         first = rows.slice(0, chunk_size(rows))
         if not self.module_(first.x, first.observed).isfinite().all():
             self._check_converging({"reconstructed rows": nan})
+
+
+def _listens(callback: Callback, event: str) -> bool:
+    if isinstance(callback, LRScheduler) and callback.step_every == "epoch" and event == "on_batch_end":
+        return False  # it does nothing then
+    return getattr(type(callback), event) is not getattr(Callback, event)
+
+
+def _checked(batches: Iterable[Minibatch], check: Callable[[], None]) -> Iterator[Minibatch]:
+    for batch in batches:
+        check()
+        yield batch
 
 
 def chunk_size(rows: Rows) -> int:

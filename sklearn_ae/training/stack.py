@@ -1,14 +1,14 @@
 """Several fits as one: models of one signature, trained by one program."""
 
 import copy
-import warnings
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import torch
+from skorch.utils import noop
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
@@ -16,16 +16,18 @@ from torch.utils._pytree import tree_map_only
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.training import tape
 from sklearn_ae.training.adam import Adam
-from sklearn_ae.training.batches import Block, Draws, EqualBatches, Rows
-from sklearn_ae.training.net import AutoencoderNet, Split
+from sklearn_ae.training.batches import Block, Chunks, Draws, EqualBatches, Rows
+from sklearn_ae.training.net import AutoencoderNet, Epoch, Means, Split
 from sklearn_ae.training.phases import Evaluation, Phase, training_step
+from sklearn_ae.training.progress import Progress
+from sklearn_ae.training.replay import Repeated
 
 PLAIN_STEPS = 2  # before a step is recorded
 CACHE = 6 << 20  # bytes that a stack may take on a CPU
 LARGEST_MODEL = 3 << 20  # bytes of a model above which a stack does not pay
 MOST_MODELS = 128
+WATCHED = 1 << 20  # cells of watched rows, up to which those of a stack are evaluated at once
 JOINED = 1 << 22  # cells of the tables of a stack, up to which they are laid side by side
 
 Tensors = dict[str, Tensor]
@@ -43,6 +45,8 @@ class StackedAdam:
         Those of the models.
     """
 
+    _decaying: bool | None = None
+
     def __init__(self, optimizers: Sequence[Adam]) -> None:
         self.optimizers = optimizers
         memories = [optimizer.prepared() for optimizer in optimizers]
@@ -59,12 +63,13 @@ class StackedAdam:
             values_k, means_k, squares_k = ([part[k] for part in parts] for parts in (self.parameters, means, squares))
             optimizer.move(values_k, means_k, squares_k, self.n_steps)
 
-    def prepare(self) -> None:
-        """Take over the rates of the models."""
+    def prepare(self) -> bool:
+        """Take over the rates of the models; return whether a step is another computation now."""
         groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
         for target, name in ((self.rates, "lr"), (self.decays, "weight_decay")):
             target.copy_(torch.tensor([[group[name]] for group in groups], dtype=torch.float64))
-        self._decaying = any(group["weight_decay"] for group in groups)
+        before, self._decaying = self._decaying, any(group["weight_decay"] for group in groups)
+        return before is not self._decaying
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """Move the parameters; ``gradients`` has one tensor (K, ...) for each."""
@@ -114,31 +119,38 @@ class _Evaluated(nn.Module):
         return replace(self.phase, weights=weights).evaluate(self.module, batch)
 
 
-def stacked_gradients(module: Autoencoder, phase: Phase) -> Callable[..., tuple[Sequence[Tensor], Evaluation]]:
-    """Return what takes the gradients of K models: ``(moved, fixed, weights, rows, draws) -> gradients, evaluation``.
+Evaluate = Callable[[Tensors, Tensors, Tensors, Sequence[Tensor]], Evaluation]
 
-    It is :func:`sklearn_ae.training.phases.gradients` with a leading dimension K on everything. A model has no part in
-    the loss of another one, so the gradients of the sum of their losses are those of each.
+
+def stacked(module: Autoencoder, phase: Phase) -> Evaluate:
+    """Return what evaluates a phase for K models: ``(state, weights, rows, draws) -> evaluation``.
+
+    It is :meth:`Phase.evaluate` with a leading dimension K on everything. The state has the models' parameters and
+    buffers; what all models share may be left out.
     """
     evaluated = _Evaluated(module, phase)
 
     def evaluate(state: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]) -> Evaluation:
-        state = {f"module.{name}": tensor for name, tensor in state.items()}
+        named = {f"module.{name}": tensor for name, tensor in state.items()}
         with noise.handed(draws):
-            return functional_call(evaluated, state, (Batch(**rows), weights))
+            return functional_call(evaluated, named, (Batch(**rows), weights))
 
-    evaluate_all = torch.vmap(evaluate)
+    return torch.vmap(evaluate)
 
-    def gradients(
-        moved: Tensors, fixed: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]
-    ) -> tuple[Sequence[Tensor], Evaluation]:
-        with torch.enable_grad():
-            leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
-            evaluation = evaluate_all(leaves | fixed, weights, rows, draws)
-            found = torch.autograd.grad(evaluation.loss.sum(), list(leaves.values()), materialize_grads=True)
-        return found, tree_map_only(Tensor, Tensor.detach, evaluation)
 
-    return gradients
+def stacked_gradients(
+    evaluate: Evaluate, moved: Tensors, fixed: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]
+) -> tuple[Sequence[Tensor], Evaluation]:
+    """Return the gradients of a phase for what it moves, and the phase as it was before the step.
+
+    It is :func:`sklearn_ae.training.phases.gradients` with a leading dimension K on everything. A model has no part in
+    the loss of another one, so the gradients of the sum of their losses are those of each.
+    """
+    with torch.enable_grad():
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
+        evaluation = evaluate(leaves | fixed, weights, rows, draws)
+        found = torch.autograd.grad(evaluation.loss.sum(), list(leaves.values()), materialize_grads=True)
+    return found, tree_map_only(Tensor, Tensor.detach, evaluation)
 
 
 class Stack:
@@ -148,6 +160,8 @@ class Stack:
     ----------
     fits : sequence of Fit
         The fits, each about to begin an epoch.
+    check : callable, optional
+        Called between steps; what it raises ends everything.
 
     Raises
     ------
@@ -155,61 +169,63 @@ class Stack:
         If what they compute can't be vmapped. Nothing has been trained then.
     """
 
-    def __init__(self, fits: Sequence["Fit"]) -> None:
-        modules = self.modules = [fit.net.module_ for fit in fits]
-        self.template = copy.deepcopy(modules[0]).train()  # the models themselves may end before the others
-        phases = [fit.net.phases for fit in fits]
-        self.phases = phases[0]
-        self.batches = [cast(EqualBatches, fit.batches) for fit in fits]
-        optimizers = [fit.net.optimizers_by_phase() for fit in fits]
+    def __init__(self, fits: Sequence["Fit"], check: Callable[[], None] = noop) -> None:
+        self.check = check
+        self.nets = [fit.net for fit in fits]
+        net, phases = self.nets[0], [of_model.phases for of_model in self.nets]
+        template = copy.deepcopy(net.module_).train()  # the models themselves may end before the others
+        self.phases = net.phases
+        self.precision = net.precision
+        epochs = [cast(Epoch, fit.epoch) for fit in fits]
+        self.batches = [epoch.batches for epoch in epochs]
+        optimizers = [of_model.optimizers_by_phase() for of_model in self.nets]
         self.optimizers = {
             phase.name: StackedAdam([of_model[phase.name] for of_model in optimizers]) for phase in self.phases
         }
         parameters = {
             name: tensor
             for phase in self.phases
-            for name, tensor in zip(phase.parameters(modules[0]), self.optimizers[phase.name].parameters, strict=True)
+            for name, tensor in zip(phase.parameters(net.module_), self.optimizers[phase.name].parameters, strict=True)
         }
-        state = parameters | self._own_buffers()
-        self._moved, self._fixed, self._weights, self._gradients_of = {}, {}, {}, {}
+        self.state = parameters | self._own_buffers()
+        self._moved, self._fixed, self._weights, self._evaluate = {}, {}, {}, {}
         for i, phase in enumerate(self.phases):
-            moved = list(phase.parameters(modules[0]))
-            self._moved[phase.name] = {name: state[name] for name in moved}
-            self._fixed[phase.name] = {name: tensor for name, tensor in state.items() if name not in moved}
+            moved = phase.parameters(net.module_).keys()
+            self._moved[phase.name] = {name: self.state[name] for name in moved}
+            self._fixed[phase.name] = {name: tensor for name, tensor in self.state.items() if name not in moved}
             self._weights[phase.name] = {
                 name: self._vector([float(of_model[i].weights[name]) for of_model in phases]) for name in phase.weights
             }
-            self._gradients_of[phase.name] = stacked_gradients(self.template, phase)
-        self._buffers = self._fixed[self.phases[0].name]
+            self._evaluate[phase.name] = stacked(template, phase)
         self.memory = _Memory(self.batches)
-        self._n_plain = 0
-        self._replay: tape.Replay | None = None
-        self._terms: Tensors = {}
+        self._watch = stacked(copy.deepcopy(template).eval(), net.watched)
+        chunks = [epoch.watched for epoch in epochs]
+        self.watched = [_Watched(self.nets, chunks, places) for places in _of_one_size(chunks)]
         for phase in self.phases:
             self._evaluated(phase)
 
-    def epoch(self) -> list[dict[str, float]]:
-        """Train for an epoch; return the mean of each term for each model."""
-        for optimizer in self.optimizers.values():
-            optimizer.prepare()
+    @torch.no_grad()
+    def epoch(self) -> list[Means]:
+        """Train for an epoch, and look at the watched rows; return the means of the terms for each model."""
+        changes = [optimizer.prepare() for optimizer in self.optimizers.values()]
+        if any(changes):
+            self._step = Repeated(self._as_written, self.memory.rows["x"], PLAIN_STEPS)
         log = []
         for blocks in zip(*(batches.blocks() for batches in self.batches), strict=True):
             for _ in self.memory.filled(blocks):
-                self._step()
-                log.append(torch.stack(list(self._terms.values())))
-        means = torch.stack(log).double().mean(0).tolist()
-        return [dict(zip(self._terms, of_model, strict=True)) for of_model in zip(*means, strict=True)]
+                self.check()
+                terms = self._step()
+                log.append(torch.stack(list(terms.values())))
+        train = _by_model(terms, torch.stack(log).double().mean(0))
+        return [Means(of_model, valid) for of_model, valid in zip(train, self._validated(), strict=True)]
 
-    @torch.no_grad()
-    def _step(self) -> None:
-        if self._replay is not None:
-            self._replay()
-            return
-        self._n_plain += 1
-        if self._n_plain == PLAIN_STEPS + 1 and self.memory.is_on_cpu:
-            self._terms, self._replay = tape.record(self._as_written)
-        else:
-            self._terms = self._as_written()
+    def _validated(self) -> list[dict[str, float] | None]:
+        """Return the means of the terms over the watched rows of each model."""
+        means: list[dict[str, float] | None] = [None] * len(self.nets)
+        for watched in self.watched:
+            for k, of_model in zip(watched.places, watched.means(self._watch, self.state), strict=True):
+                means[k] = of_model
+        return means
 
     def _as_written(self) -> Tensors:
         return training_step(self.phases, self._gradients, self.optimizers)
@@ -217,23 +233,23 @@ class Stack:
     def _gradients(self, phase: Phase) -> tuple[Sequence[Tensor], Tensors]:
         gradients, evaluation = self._evaluated(phase)
         for buffer, value in evaluation.buffers.items():
-            self._buffers[buffer].copy_(value)
+            self.state[buffer].copy_(value)
         return gradients, evaluation.terms
 
     def _evaluated(self, phase: Phase) -> tuple[Sequence[Tensor], Evaluation]:
         name = phase.name
-        return self._gradients_of[name](
-            self._moved[name], self._fixed[name], self._weights[name], self.memory.rows, self.memory.draws[name]
-        )
+        given = self._moved[name], self._fixed[name], self._weights[name], self.memory.rows, self.memory.draws[name]
+        with self.precision():
+            return stacked_gradients(self._evaluate[name], *given)
 
     def _own_buffers(self) -> Tensors:
         """Stack what differs between models or is learned; what all share stays where it is."""
-        stacked = {}
-        for name, buffer in self.modules[0].named_buffers():
-            of_models = [module.get_buffer(name) for module in self.modules]
-            if name in self.modules[0].state_dict() or not all(torch.equal(buffer, other) for other in of_models):
+        modules, stacked = [net.module_ for net in self.nets], {}
+        for name, buffer in modules[0].named_buffers():
+            of_models = [module.get_buffer(name) for module in modules]
+            if name in modules[0].state_dict() or not all(torch.equal(buffer, other) for other in of_models):
                 stacked[name] = torch.stack(of_models)
-                for module, value in zip(self.modules, stacked[name], strict=True):
+                for module, value in zip(modules, stacked[name], strict=True):
                     parent, _, leaf = name.rpartition(".")
                     setattr(module.get_submodule(parent), leaf, value)
         return stacked
@@ -241,6 +257,43 @@ class Stack:
     def _vector(self, values: Sequence[float]) -> Tensor:
         x = self.batches[0].batch.rows.x
         return torch.tensor(values, dtype=x.dtype, device=x.device)
+
+
+def _by_model(terms: Tensors, values: Tensor) -> list[dict[str, float]]:
+    """(terms, K) -> the values of each model, by the names of the terms."""
+    return [dict(zip(terms, of_model, strict=True)) for of_model in values.T.tolist()]
+
+
+class _Watched:
+    """The watched rows of models that have equally many; where there are several, they are evaluated at once."""
+
+    def __init__(self, nets: Sequence[AutoencoderNet], watched: Sequence[Chunks | None], places: Sequence[int]) -> None:
+        self.places = places
+        self.nets = [nets[k] for k in places]
+        self.chunks = [cast(Chunks, watched[k]) for k in places]
+        self.batches = []
+        if len(places) > 1:
+            for batches in zip(*self.chunks, strict=True):
+                draws = _stacked([batch.draws for batch in batches], 0)[nets[0].watched.name]
+                self.batches.append((_side_by_side([batch.rows for batch in batches]), draws))
+
+    def means(self, evaluate: Evaluate, state: Tensors) -> list[dict[str, float]]:
+        """Return the means of the terms for each model; the state is that of the whole stack."""
+        if not self.batches:
+            return [net.validated(chunks) for net, chunks in zip(self.nets, self.chunks, strict=True)]
+        places = torch.tensor(self.places, device=next(iter(state.values())).device)
+        own = {name: tensor[places] for name, tensor in state.items()}
+        with self.nets[0].precision():
+            terms = [evaluate(own, {}, rows, draws).terms for rows, draws in self.batches]
+        sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64)
+        values = torch.stack([torch.stack(list(of_chunk.values())) for of_chunk in terms]).to("cpu", torch.float64)
+        return _by_model(terms[0], torch.tensordot(sizes / sizes.sum(), values, 1))
+
+
+def _side_by_side(batches: Sequence[Batch]) -> Tensors:
+    """Stack the rows of several models, by the names of their columns."""
+    of_columns = zip(Batch._fields, zip(*batches, strict=True), strict=True)
+    return {name: torch.stack(columns) for name, columns in of_columns if columns[0] is not None}
 
 
 class _Memory:
@@ -251,8 +304,7 @@ class _Memory:
 
     def __init__(self, batches: Sequence[EqualBatches]) -> None:
         self.batches = batches
-        of_columns = zip(Batch._fields, zip(*(of_model.batch.rows for of_model in batches), strict=True), strict=True)
-        self.rows = {name: torch.stack(columns) for name, columns in of_columns if columns[0] is not None}
+        self.rows = _side_by_side([of_model.batch.rows for of_model in batches])
         self.draws = _stacked([of_model.batch.draws for of_model in batches], 0)
         if batches[0].n_batches > 1:  # what is there before the first batch must be something that can be computed with
             for column in self.rows.values():
@@ -270,10 +322,6 @@ class _Memory:
         else:
             slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(batches))]
             self.sources = [(of_model.rows, slot) for of_model, slot in zip(batches, slots, strict=True)]
-
-    @property
-    def is_on_cpu(self) -> bool:
-        return self.rows["x"].device.type == "cpu"
 
     def _orders(self, blocks: Sequence[Block]) -> list[Tensor]:
         """Return for each source the rows of its batches, (batches, rows)."""
@@ -305,6 +353,18 @@ def _stacked(draws: Sequence[Draws], dim: int) -> Draws:
     }
 
 
+def _of_one_size(watched: Sequence[Chunks | None]) -> list[list[int]]:
+    """Return the places of models whose watched rows can be evaluated at once; what is large is one by one."""
+    groups: dict[Hashable, list[int]] = {}
+    for k, chunks in enumerate(watched):
+        if chunks is not None:
+            rows = chunks.rows
+            is_small = type(rows) is Rows and len(rows) * rows.n_cells <= WATCHED
+            names = tuple(name for name, c in zip(Batch._fields, rows.columns, strict=True) if c is not None)
+            groups.setdefault((len(rows), names) if is_small else k, []).append(k)
+    return list(groups.values())
+
+
 class Fit:
     """A fit that has reached its training.
 
@@ -319,31 +379,31 @@ class Fit:
     def __init__(self, net: AutoencoderNet, split: Split) -> None:
         self.net = net
         self.training = net.training(split)
-        self.batches: EqualBatches | None = None  # of the next epoch, None when the training has ended
+        self.epoch: Epoch | None = None  # the next one, None when the training has ended
+        self.n_left = net.max_epochs + 1  # epochs, this one included
         self.error: BaseException | None = None
         self.advance(None)
 
-    def advance(self, means: dict[str, float] | None) -> None:
+    def advance(self, means: Means | None) -> None:
         """Hand over the means of an epoch and go on to the next."""
-        self.batches = None
+        self.epoch = None
+        self.n_left -= 1
         try:
-            self.batches = self.training.send(means)  # type: ignore[arg-type]
+            self.epoch = self.training.send(means)  # type: ignore[arg-type]
         except StopIteration:
-            pass
+            self.n_left = 0
         except Exception as error:
-            self.error = error
+            self.abort(error)
 
     def abort(self, error: BaseException) -> None:
         """End the training where it is."""
-        self.batches, self.error = None, error
+        self.epoch, self.error, self.n_left = None, error, 0
         self.training.close()
 
     @property
     def signature(self) -> Hashable | None:
-        """What fits must have in common to be trained as one, None if this one is trained alone."""
-        net, batches = self.net, self.batches
-        if batches is None or not net.is_stackable:
-            return None
+        """What fits must have in common to be trained as one."""
+        net, batches = self.net, cast(Epoch, self.epoch).batches
         tensors = [*net.module_.named_parameters(), *net.module_.named_buffers()]
         return (
             net.signature,
@@ -356,73 +416,76 @@ class Fit:
         )
 
 
-def train(fits: Sequence[Fit], check: Callable[[], None]) -> Counter[str]:
-    """Train fits, those of one signature together; return how many were stacked, and how many were trained alone.
+def train(fits: Sequence[Fit], progress: Progress) -> None:
+    """Train fits, those of one signature together.
 
     Parameters
     ----------
     fits : sequence of Fit
         The fits, of any signatures.
-    check : callable
-        Called between epochs; what it raises ends everything.
+    progress : Progress
+        Is told what has been done, and may end everything between two steps.
     """
-    counts: Counter[str] = Counter()
+    fits = [fit for fit in fits if fit.epoch is not None]
+    progress.expect(sum(fit.n_left for fit in fits))
     groups: dict[Hashable, list[Fit]] = {}
     for fit in fits:
-        if fit.batches is not None:
-            signature = fit.signature
-            groups.setdefault(id(fit) if signature is None else signature, []).append(fit)
+        if obstacle := fit.net.why_alone:
+            progress.explain(f"fits are trained together, for which {obstacle}")
+        groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
     for group in groups.values():
         size = models_at_once(group[0])
         for start in range(0, len(group), size):
-            chunk = group[start : start + size]
-            counts["stacked" if _train_as_one(chunk, check) else "alone"] += len(chunk)
-    return counts
+            _train_as_one(group[start : start + size], progress)
 
 
-def _train_as_one(fits: list[Fit], check: Callable[[], None]) -> bool:
-    """Train fits of one signature; return whether that was done in a stack.
+def _train_as_one(fits: list[Fit], progress: Progress) -> None:
+    """Train fits of one signature.
 
     A fit that ends takes its weights out. When half of them have ended, the others go on in a smaller stack.
     """
-    was_stacked = False
+    n_fits, how = len(fits), "alone"
     while len(fits) > 1:
         try:
-            stack = Stack(fits)
+            stack = Stack(fits, progress.check)
         except torch.OutOfMemoryError:
             half = len(fits) // 2
-            stacked = [_train_as_one(part, check) for part in (fits[:half], fits[half:])]
-            return all(stacked)
+            _train_as_one(fits[:half], progress)
+            _train_as_one(fits[half:], progress)
+            return
         except (RuntimeError, ValueError, TypeError) as error:
-            warnings.warn(
-                f"fits of one kind are trained as one where torch.vmap knows what they compute, however: {error}. "
-                f"These {len(fits)} are trained one after another",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            progress.explain(f"fits are trained together where torch.vmap knows what they compute, however: {error}")
             break
-        was_stacked, active = True, fits
+        how, active = "together", fits
         while 2 * len(active) > len(fits):
-            check()
-            for fit, means in zip(fits, stack.epoch(), strict=True):
-                if fit.batches is not None:
-                    fit.advance(means)
-            active = [fit for fit in fits if fit.batches is not None]
+            with _shown(fits, progress):
+                for fit, means in zip(fits, stack.epoch(), strict=True):
+                    if fit.epoch is not None:
+                        fit.advance(means)
+            active = [fit for fit in fits if fit.epoch is not None]
         fits = active
     for fit in fits:
-        _train_alone(fit, check)
-    return was_stacked
+        _train_alone(fit, progress)
+    progress.trained(n_fits, how)
 
 
-def _train_alone(fit: Fit, check: Callable[[], None]) -> None:
-    while fit.batches is not None:
-        check()
-        try:
-            means = fit.net.train_epoch(fit.batches)
-        except Exception as error:
-            fit.abort(error)
-        else:
-            fit.advance(means)
+def _train_alone(fit: Fit, progress: Progress) -> None:
+    while fit.epoch is not None:
+        with _shown([fit], progress):
+            try:
+                means = fit.net.run_epoch(fit.epoch, progress.check)
+            except Exception as error:
+                fit.abort(error)
+            else:
+                fit.advance(means)
+
+
+@contextmanager
+def _shown(fits: Sequence[Fit], progress: Progress) -> Iterator[None]:
+    """Tell by how many epochs the ends of fits come nearer."""
+    before = sum(fit.n_left for fit in fits)
+    yield
+    progress.ran(before - sum(fit.n_left for fit in fits))
 
 
 def models_at_once(fit: Fit) -> int:
@@ -431,5 +494,5 @@ def models_at_once(fit: Fit) -> int:
         return MOST_MODELS
     layers = [layer for layer in fit.net.module_.modules() if isinstance(layer, nn.Linear)]
     n_parameters = sum(parameter.numel() for parameter in fit.net.module_.parameters())
-    n_bytes = 16 * n_parameters + 8 * cast(EqualBatches, fit.batches).size * sum(layer.in_features for layer in layers)
+    n_bytes = 16 * n_parameters + 8 * cast(Epoch, fit.epoch).batches.size * sum(layer.in_features for layer in layers)
     return 1 if n_bytes > LARGEST_MODEL else max(1, min(MOST_MODELS, CACHE // n_bytes))

@@ -5,17 +5,15 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sklearn_ae.modules.autoencoder import Autoencoder
-from sklearn_ae.training import cuda_graph, tape
 from sklearn_ae.training.adam import Adam
 from sklearn_ae.training.batches import Minibatch
 from sklearn_ae.training.phases import Phase, gradients, training_step
+from sklearn_ae.training.replay import Repeated
 
 PLAIN_STEPS = 24  # that run as they are written: a recording takes about their time, and a short fit needs none
-RECORDERS = {"cpu": tape.record, "cuda": cuda_graph.record}  # by kind of device; elsewhere no step is recorded
 
 Gradients = Sequence[Tensor]
 
@@ -54,17 +52,12 @@ class Step:
         self.optimizers = optimizers
         self.precision = precision
         self.shown = shown
-        self._begin_with(())
-
-    def _begin_with(self, memory: tuple[Any, ...]) -> None:
-        self._memory = memory  # what a recording is bound to
-        self._n_plain = 0
-        self._terms: dict[str, Tensor] = {}
-        self._replay: tape.Replay | None = None
+        self._memory: tuple[Any, ...] = ()  # what a recording is bound to
+        self._repeated: Repeated[dict[str, Tensor]] | None = None
 
     def end(self) -> None:
         """Forget what was recorded, and give parameters memory of their own again."""
-        self._begin_with(())
+        self._memory, self._repeated = (), None
         for optimizer in self.optimizers.values():
             optimizer.separate()
 
@@ -74,19 +67,14 @@ class Step:
 
     def __call__(self, batch: Minibatch) -> dict[str, Tensor]:
         """Train on a batch; return all terms as they were before, in tensors that the next step may overwrite."""
-        memory = (batch, *[optimizer.prepared() for optimizer in self.optimizers.values()])
-        if len(memory) != len(self._memory) or any(a is not b for a, b in zip(memory, self._memory, strict=True)):
-            self._begin_with(memory)
-        if self._replay is not None:
-            self._replay()
-            return self._terms
-        self._n_plain += 1
-        record = RECORDERS.get(batch.rows.x.device.type)
-        if self._n_plain != PLAIN_STEPS + 1 or record is None or self.shown is not None:
+        if self.shown is not None:
             return self.as_written(batch)
-        with torch.cuda.device_of(batch.rows.x):  # does nothing on a CPU
-            self._terms, self._replay = record(partial(self.as_written, batch))
-        return self._terms
+        memory = (batch, *[optimizer.prepared() for optimizer in self.optimizers.values()])
+        same = len(memory) == len(self._memory) and all(a is b for a, b in zip(memory, self._memory, strict=True))
+        if self._repeated is None or not same:
+            self._memory = memory
+            self._repeated = Repeated(partial(self.as_written, batch), batch.rows.x, PLAIN_STEPS)
+        return self._repeated()
 
     def as_written(self, batch: Minibatch) -> dict[str, Tensor]:
         """Train on a batch without recording or replaying anything."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_ae.training import cuda_graph
+from sklearn_ae.training import cuda_graph, replay
 from sklearn_ae.training import step as step_module
 from sklearn_ae.training.net import AutoencoderNet
 from tests.families import SMALL, VARIANTS
@@ -73,7 +73,7 @@ def test_a_long_fit_is_captured_once(monkeypatch):
         captures.append(1)
         return cuda_graph.record(computation)
 
-    monkeypatch.setitem(step_module.RECORDERS, "cuda", counted)
+    monkeypatch.setitem(replay.RECORDERS, "cuda", counted)
     fitted("adversarial", "cuda")
     assert len(captures) == 1
 

@@ -1,18 +1,23 @@
 """Several fits as one: each model is trained as if it were alone."""
 
+from copy import deepcopy
+from functools import partial
 from threading import Event, Thread
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
 from skorch.callbacks import Callback, LRScheduler
 from torch.optim.lr_scheduler import StepLR
+from torch.utils._pytree import tree_leaves
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.objectives import columns
 from sklearn_ae.training import stack as stack_module
 from sklearn_ae.training.net import DRIVER
+from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.stack import Fit, models_at_once, train
 from tests.families import INTRICATE, SMALL, VARIANTS
 
@@ -57,11 +62,12 @@ def train_together(estimators, data, check=lambda: None):
     for event in arrived:
         event.wait()
     fits = {i: Fit(*reached[i]) for i in sorted(reached)}
-    counts = train(list(fits.values()), check)
+    progress = Progress(check)
+    train(list(fits.values()), progress)
     done.set()
     for thread in threads:
         thread.join()
-    return counts, errors
+    return progress.counts, errors
 
 
 def settings_of(variant, k, **settings):
@@ -106,7 +112,7 @@ def test_a_stack_trains_each_model_as_if_it_were_alone(variant, case, monkeypatc
     alone = [VARIANTS[variant](**e.get_params()).fit(*d) for e, d in zip(make, data, strict=True)]
     counts, errors = train_together(make, data)
     assert errors == {}
-    assert counts["stacked"] >= 2
+    assert counts["together"] >= 2
     assert max(map(difference, make, alone)) < 1e-9
     for estimator, reference in zip(make, alone, strict=True):
         assert list(estimator.history_.columns) == list(reference.history_.columns)
@@ -165,10 +171,91 @@ def test_each_model_stops_when_its_own_rows_say_so():
     assert max(map(difference, make, alone)) < 1e-9
 
 
+@pytest.mark.parametrize("most_cells", [10**6, 0], ids=["at once", "one by one"])
+def test_watched_rows_are_told_apart_and_dropout_spares_them(most_cells, monkeypatch):
+    monkeypatch.setattr(stack_module, "WATCHED", most_cells)
+    monkeypatch.setattr("sklearn_ae.training.net.CHUNK", 8)
+    rows = random.uniform(size=(20, 4))
+
+    def fit_on(k, fit):
+        estimator = regularized(k, dropout=0.2, noise=0.1)
+        return fit(estimator, (X, Y, None, rows[: 17 + k % 2], Y[: 17 + k % 2]))
+
+    pairs = [fit_on(k, lambda *pair: pair) for k in range(5)]
+    make, data = zip(*pairs, strict=True)
+    alone = [fit_on(k, lambda estimator, of_fit: estimator.fit(*of_fit)) for k in range(5)]
+    counts, errors = train_together(make, data)
+    assert (counts, errors) == ({"together": 5}, {})
+    for estimator, reference in zip(make, alone, strict=True):
+        assert list(estimator.history_.columns) == list(reference.history_.columns)
+        for name in estimator.history_.columns.drop("seconds"):
+            np.testing.assert_allclose(estimator.history_[name], reference.history_[name], rtol=1e-9)
+
+
+class Keeping(Callback):
+    """Keeps copies of what is trained."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.kept = deepcopy([net.module_.state_dict(), net.optimizer_.state_dict()])
+
+
+def test_what_a_callback_keeps_of_a_model_takes_no_more_memory_than_the_model():
+    keeping = [Keeping() for _ in range(4)]
+    make = [regularized(k, callbacks=[keeping[k]]) for k in range(4)]
+    train_together(make, [(X, Y)] * 4)
+    for callback, estimator in zip(keeping, make, strict=True):
+        tensors = [leaf for leaf in tree_leaves(estimator.callbacks[0].kept) if isinstance(leaf, torch.Tensor)]
+        assert callback is estimator.callbacks[0]
+        assert len(tensors) > 2 * len(list(estimator.module_.parameters()))
+        assert all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors)
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(callback.kept[0].values(), estimator.module_.state_dict().values(), strict=True)
+        )
+
+
+class Decaying(Callback):
+    """Begins with the decay of weights in the middle of a fit."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 4:
+            net.optimizers["autoencoder"]["weight_decay"] = 0.1
+
+
+def test_a_decay_that_begins_in_the_middle_is_noticed():
+    make = [regularized(k, callbacks=[Decaying()] if k == 1 else None) for k in range(3)]
+    train_together(make, [(X, Y)] * 3)
+    alone = [regularized(k, callbacks=[Decaying()] if k == 1 else None).fit(X, Y) for k in range(3)]
+    assert difference(alone[1], regularized(1).fit(X, Y)) > 1e-3
+    assert max(map(difference, make, alone)) < 1e-9
+
+
+def test_a_stack_trains_in_bfloat16():
+    make = [regularized(k, precision="bfloat16") for k in range(3)]
+    counts, errors = train_together(make, [(X, Y)] * 3)
+    assert (counts, errors) == ({"together": 3}, {})
+    for k, estimator in enumerate(make):
+        alone = regularized(k, precision="bfloat16").fit(X, Y)
+        np.testing.assert_allclose(estimator.loss_curve_, alone.loss_curve_, rtol=2e-2)
+        assert estimator.loss_curve_ != regularized(k, precision="float32").fit(X, Y).loss_curve_
+
+
+def scaled(module, batch, trace, by):
+    return by * trace["code"].square().sum(-1)
+
+
+def test_penalties_with_settings_share_a_stack_if_these_are_equal():
+    make = [clone(regularized(k, penalty=partial(scaled, by=1.0 + k // 2), alpha=0.1)) for k in range(4)]
+    counts, errors = train_together(make, [(X, Y)] * 4)
+    assert (counts, errors) == ({"together": 4}, {})
+    alone = [clone(estimator).fit(X, Y) for estimator in make]
+    assert max(map(difference, make, alone)) < 1e-9
+
+
 def test_models_of_different_shape_are_trained_in_stacks_of_their_own():
     make = [regularized(k, n_components=1 + k % 2) for k in range(6)]
     counts, _ = train_together(make, [(X, Y)] * 6)
-    assert counts == {"stacked": 6}
+    assert counts == {"together": 6}
     assert max(difference(e, regularized(k, n_components=1 + k % 2).fit(X, Y)) for k, e in enumerate(make)) < 1e-9
 
 
@@ -216,10 +303,12 @@ class Batches(Callback):
 
 
 def test_one_whose_callback_wants_batches_is_trained_alone():
-    make = [regularized(0), regularized(1, callbacks=[Batches()]), regularized(2)]
-    counts, errors = train_together(make, [(X, Y)] * 3)
-    assert (counts["stacked"], counts["alone"], errors) == (2, 1, {})
-    assert difference(make[1], regularized(1).fit(X, Y)) < 1e-9
+    make = [regularized(k, callbacks=[Batches()] if k > 1 else None) for k in range(4)]
+    with pytest.warns(RuntimeWarning, match="may not listen to batches or gradients, however one of Batches") as said:
+        counts, errors = train_together(make, [(X, Y)] * 4)
+    assert len(said) == 1
+    assert (counts["together"], counts["alone"], errors) == (2, 2, {})
+    assert difference(make[2], regularized(2).fit(X, Y)) < 1e-9
 
 
 def test_a_scheduler_among_the_callbacks_moves_its_own_model():
@@ -239,7 +328,7 @@ def branches(module, batch, trace):
 
 def test_what_can_not_be_vmapped_is_trained_one_after_another():
     make = [regularized(k, penalty=branches, alpha=0.1, max_iter=3) for k in range(2)]
-    with pytest.warns(RuntimeWarning, match="These 2 are trained one after another"):
+    with pytest.warns(RuntimeWarning, match="fits are trained together where torch.vmap knows"):
         counts, errors = train_together(make, [(X, Y)] * 2)
     assert (counts, errors) == ({"alone": 2}, {})
     assert (
@@ -252,10 +341,10 @@ def test_what_can_not_be_vmapped_is_trained_one_after_another():
 
 def test_a_stack_that_is_too_large_for_the_memory_is_halved(monkeypatch):
     class Small(stack_module.Stack):
-        def __init__(self, fits):
+        def __init__(self, fits, check):
             if len(fits) > 2:
                 raise torch.OutOfMemoryError("no memory")
-            super().__init__(fits)
+            super().__init__(fits, check)
 
     monkeypatch.setattr(stack_module, "Stack", Small)
     make = [regularized(k) for k in range(5)]
@@ -284,12 +373,12 @@ def test_the_models_share_no_memory_afterwards():
     assert np.array_equal(make[1].transform(X), before)
 
 
-def test_what_is_raised_between_epochs_ends_everything():
+def test_what_is_raised_between_steps_ends_everything():
     calls = []
 
     def check():
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 15:
             raise InterruptedError("enough")
 
     estimators = [regularized(k) for k in range(2)]
@@ -302,8 +391,8 @@ def test_what_is_raised_between_epochs_ends_everything():
     finally:
         DRIVER.reset(token)
     with pytest.raises(InterruptedError):
-        train(nets, check)
-    assert len(nets[0].net.history) == 3
+        train(nets, Progress(check))
+    assert len(nets[0].net.history) == -(-15 // -(-len(X) // 8)) == 3
 
 
 @pytest.mark.parametrize(("sizes", "batch", "expected"), [((64,), 32, 30), ((2000, 2000), 32, 1)])

@@ -13,6 +13,7 @@ from skorch.callbacks import Callback
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.objectives import columns
+from sklearn_ae.training import replay
 from sklearn_ae.training import step as step_module
 from tests.families import INTRICATE, SMALL, VARIANTS
 
@@ -162,14 +163,14 @@ def test_a_change_of_what_a_step_is_bound_to_is_noticed(variant, change):
 
 def test_most_steps_of_a_long_fit_are_replayed_and_a_short_one_records_nothing(monkeypatch):
     recordings, replays = [], []
-    record = step_module.tape.record
+    record = replay.RECORDERS["cpu"]
 
     def counted(computation):
         recordings.append(1)
-        result, replay = record(computation)
-        return result, lambda: (replays.append(1), replay())
+        result, run_again = record(computation)
+        return result, lambda: (replays.append(1), run_again())
 
-    monkeypatch.setitem(step_module.RECORDERS, "cpu", counted)
+    monkeypatch.setitem(replay.RECORDERS, "cpu", counted)
     fitted("regularized", "plain rows", plain=24, max_iter=5)  # 25 steps
     assert len(recordings) == 1
     fitted("regularized", "plain rows", plain=24, max_iter=4)
@@ -196,7 +197,7 @@ def test_after_a_fit_nothing_shares_memory_and_nothing_recorded_is_left():
     tensors = [*estimator.module_.parameters(), *optimizer_tensors(estimator.net_)]
     assert len({t.untyped_storage().data_ptr() for t in tensors}) == len(tensors)
     assert all(t.untyped_storage().nbytes() == t.nbytes for t in tensors)
-    assert estimator.net_.step_._replay is None
+    assert estimator.net_.step_._repeated is None
     assert estimator.net_.step_._memory == ()
 
 
