@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from threading import Lock
 
 from tqdm import tqdm
 
@@ -12,7 +13,7 @@ class _Bar(tqdm):
 
 
 class Progress:
-    """Counts and shows what has been done.
+    """Counts and shows what has been done, in any thread.
 
     Parameters
     ----------
@@ -28,6 +29,7 @@ class Progress:
         self._n_expected = 0
         self._bar = _Bar(total=0, desc="sklearn_ae", unit=" epochs", disable=not shown)
         self._explained: set[str] = set()
+        self._lock = Lock()
 
     def expect(self, n_epochs: int) -> None:
         """More epochs lie ahead."""
@@ -37,17 +39,21 @@ class Progress:
 
     def ran(self, n_epochs: int) -> None:
         """Epochs lie behind."""
-        self._bar.update(n_epochs)
+        with self._lock:
+            self._bar.update(n_epochs)
 
     def trained(self, n_fits: int, how: str) -> None:
         """Fits have been trained, ``"together"`` or ``"alone"``."""
-        self.counts[how] += n_fits
-        self._bar.set_postfix(self.counts)
+        with self._lock:
+            self.counts[how] += n_fits
+            self._bar.set_postfix(self.counts)
 
     def explain(self, obstacle: str) -> None:
         """Say, once, why fits are not trained together."""
-        if obstacle not in self._explained:
+        with self._lock:
+            is_new = obstacle not in self._explained
             self._explained.add(obstacle)
+        if is_new:
             warnings.warn(f"{obstacle}. Such fits are trained one after another", RuntimeWarning, stacklevel=2)
 
     def close(self) -> None:

@@ -2,12 +2,16 @@
 
 import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import repeat
+from math import ceil
 from typing import cast
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from skorch.utils import noop
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -27,6 +31,7 @@ PLAIN_STEPS = 2  # before a step is recorded
 CACHE = 6 << 20  # bytes that a stack may take on a CPU
 LARGEST_MODEL = 3 << 20  # bytes of a model above which a stack does not pay
 MOST_MODELS = 128
+LEAST = 16  # models of a stack below which threads would mostly wait for the interpreter
 WATCHED = 1 << 20  # cells of watched rows, up to which those of a stack are evaluated at once
 JOINED = 1 << 22  # cells of the tables of a stack, up to which they are laid side by side
 
@@ -433,10 +438,21 @@ def train(fits: Sequence[Fit], progress: Progress) -> None:
         if obstacle := fit.net.why_alone:
             progress.explain(f"fits are trained together, for which {obstacle}")
         groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
-    for group in groups.values():
-        size = models_at_once(group[0])
-        for start in range(0, len(group), size):
-            _train_as_one(group[start : start + size], progress)
+    n_threads = max(1, cpu_count() // torch.get_num_threads())  # each of them calls torch, which has its own threads
+    chunks = [chunk for group in groups.values() for chunk in _chunks(group, n_threads)]
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
+        list(pool.map(_train_as_one, chunks, repeat(progress)))
+
+
+def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:
+    """Cut fits of one signature into stacks of about one size, so that all threads have something to do."""
+    most = models_at_once(fits[0])
+    size = min(most, max(LEAST, ceil(len(fits) / n_threads)))
+    n_chunks = ceil(len(fits) / size)
+    if n_chunks > n_threads:
+        n_chunks = n_threads * ceil(n_chunks / n_threads)
+    size = ceil(len(fits) / n_chunks)
+    return [fits[start : start + size] for start in range(0, len(fits), size)]
 
 
 def _train_as_one(fits: list[Fit], progress: Progress) -> None:

@@ -408,3 +408,35 @@ def test_large_models_are_not_stacked(sizes, batch, expected):
         DRIVER.reset(token)
     found = models_at_once(nets[0])
     assert found == 1 if expected == 1 else found >= expected
+
+
+@pytest.mark.parametrize(
+    ("n_fits", "most", "n_threads", "sizes"),
+    [
+        (120, 51, 1, [40, 40, 40]),
+        (120, 51, 2, [30, 30, 30, 30]),
+        (120, 128, 2, [60, 60]),
+        (20, 128, 8, [10, 10]),  # small stacks would keep the interpreter busy
+        (20, 3, 4, [3, 3, 3, 3, 3, 3, 2]),
+        (3, 1, 2, [1, 1, 1]),
+        (1, 128, 4, [1]),
+    ],
+)
+def test_stacks_are_of_about_one_size(n_fits, most, n_threads, sizes, monkeypatch):
+    monkeypatch.setattr(stack_module, "models_at_once", lambda fit: most)
+    fits = [object() for _ in range(n_fits)]
+    chunks = stack_module._chunks(fits, n_threads)
+    assert [len(chunk) for chunk in chunks] == sizes
+    assert [fit for chunk in chunks for fit in chunk] == fits
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_number_of_threads_changes_no_result(n_threads, monkeypatch):
+    monkeypatch.setattr(stack_module, "cpu_count", lambda: n_threads * torch.get_num_threads())
+    monkeypatch.setattr(stack_module, "MOST_MODELS", 2)
+    make = [VARIANTS["adversarial"](**settings_of("adversarial", k % 4)) for k in range(9)]
+    counts, errors = train_together(make, [(X, Y)] * 9)
+    assert (counts, errors) == ({"together": 8, "alone": 1}, {})
+    for k in range(4):
+        alone = VARIANTS["adversarial"](**settings_of("adversarial", k)).fit(X, Y)
+        assert max(difference(estimator, alone) for estimator in make[k::4]) < 1e-9
