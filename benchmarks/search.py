@@ -1,18 +1,22 @@
-"""A whole grid search as one program: ``python benchmarks/search.py``.
+"""A whole grid search as one program: ``python benchmarks/search.py pairs|curve``.
 
-The same search, one fit after another and with the backend ``sklearn_ae``, on one thread; the pairs are interleaved and
-ratios are medians. On breast_cancer also in two processes, and with plain skorch nets. Results go to
-``benchmarks/results/search.json``.
+The same search with the backend ``sklearn_ae`` and one fit after another, both on one core; with the backend and in two
+processes, both on two cores. ``pairs`` compares them on several cases, and with plain skorch nets; ``curve`` by the
+number of fits. Runs are interleaved and ratios are medians. torch has one thread. Results go to
+``benchmarks/results/search_*.json``. The cores are chosen as Linux allows.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -31,7 +35,7 @@ from torch import nn
 import sklearn_ae
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 
-RESULTS = Path(__file__).parent / "results" / "search.json"
+RESULTS = Path(__file__).parent / "results"
 SMALL = {"hidden_layer_sizes": (64,), "batch_size": 32, "max_iter": 20, "task": None, "random_state": 0}
 RATES = [1e-3, 3e-3, 1e-2]
 WEIGHTS = [0.1, 0.3, 1.0, 2.0]
@@ -94,6 +98,17 @@ def cases() -> dict[str, tuple[BaseEstimator, dict, Callable]]:
     }
 
 
+@contextmanager
+def cores(n: int) -> Iterator[None]:
+    """Run on some of the cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:n])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def searched(estimator: BaseEstimator, grid: dict, load: Callable, **settings: object) -> tuple[float, np.ndarray]:
     """Return the seconds of a search, and its scores."""
     X, y = load(return_X_y=True)
@@ -105,40 +120,76 @@ def searched(estimator: BaseEstimator, grid: dict, load: Callable, **settings: o
     return time.perf_counter() - start, search.cv_results_["mean_test_score"]
 
 
+def together(*case: object) -> tuple[float, np.ndarray]:
+    with joblib.parallel_config(backend="sklearn_ae"):
+        return searched(*case)
+
+
+WAYS = {
+    "together, one core": lambda *case: _on(1, together, case),
+    "one after another": lambda *case: _on(1, searched, case),
+    "together, two cores": lambda *case: _on(2, together, case),
+    "two processes": lambda *case: _on(2, partial(searched, n_jobs=2), case),
+}
+
+
+def _on(n: int, way: Callable, case: tuple) -> tuple[float, np.ndarray]:
+    with cores(n):
+        return way(*case)
+
+
+def pairs(repeats: int) -> dict:
+    """Return seconds and ratios of the cases, medians over interleaved repeats."""
+    results = {}
+    for name, case in cases().items():
+        runs = [{way: run(*case) for way, run in WAYS.items()} for _ in range(repeats)]
+        of_way = {way: [run[way][0] for run in runs] for way in WAYS}
+        scores = {way: runs[0][way][1] for way in WAYS}
+        results[name] = {"fits": len(scores["one after another"]) * 5}
+        results[name] |= {way: statistics.median(seconds) for way, seconds in of_way.items()}
+        for ratio, (one, other) in {
+            "ratio, one core": ("together, one core", "one after another"),
+            "ratio, two cores": ("together, two cores", "two processes"),
+        }.items():
+            results[name][ratio] = statistics.median(np.divide(of_way[one], of_way[other]))
+        difference = np.abs(scores["together, one core"] - scores["one after another"]).max()
+        results[name]["largest difference of a score"] = float(difference)
+        if "regularized" in name:
+            plain, _ = _on(1, searched, (PlainNet(), {"lr": RATES, "seed": list(range(8))}, load_breast_cancer))
+            results[name]["plain skorch nets"] = plain
+        print(name, results[name], flush=True)
+    return results
+
+
+def curve(repeats: int) -> dict:
+    """Return the seconds of searches by their number of fits, medians over interleaved repeats."""
+    results: dict = {way: {} for way in WAYS}
+    for n_fits in (10, 30, 100, 300, 1000):
+        grid = {"learning_rate": np.geomspace(1e-3, 1e-2, n_fits // 5).tolist()}
+        case = (RegularizedAutoencoder(8, **SMALL), grid, load_breast_cancer)
+        for way, run in WAYS.items():
+            seconds = statistics.median(run(*case)[0] for _ in range(repeats if n_fits < 1000 else 1))
+            results[way][n_fits] = seconds
+            print(n_fits, way, f"{seconds:.2f}", flush=True)
+    return results
+
+
 def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=2)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("what", choices=["pairs", "curve"])
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
     RegularizedAutoencoder(2, max_iter=3).fit(load_breast_cancer().data)  # what the first fit of a process loads
-    results = {}
-    for name, (estimator, grid, load) in cases().items():
-        pairs = []
-        for _ in range(repeats):
-            with joblib.parallel_config(backend="sklearn_ae", n_jobs=120):
-                together, found = searched(estimator, grid, load)
-            alone, expected = searched(estimator, grid, load)
-            pairs.append((together, alone))
-        results[name] = {
-            "fits": len(found) * 5,
-            "seconds": statistics.median(a for a, _ in pairs),
-            "one after another": statistics.median(b for _, b in pairs),
-            "ratio": statistics.median(a / b for a, b in pairs),
-            "largest difference of a score": float(np.abs(found - expected).max()),
-        }
-        if "regularized" in name:
-            processes, _ = searched(estimator, grid, load, n_jobs=2)
-            plain, _ = searched(PlainNet(), {"lr": RATES, "seed": list(range(8))}, load)
-            results[name] |= {"two processes": processes, "plain skorch nets": plain}
-        print(name, results[name], flush=True)
+    results = {"pairs": pairs, "curve": curve}[arguments.what](arguments.repeats)
     versions = {"torch": torch.__version__, "scikit-learn": sklearn.__version__, "skorch": skorch.__version__}
     written = {
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {"python": platform.python_version(), "sklearn_ae": sklearn_ae.__version__, **versions},
         "results": results,
     }
-    RESULTS.write_text(json.dumps(written, indent=1) + "\n")
+    (RESULTS / f"search_{arguments.what}.json").write_text(json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def write_tables(folder: Path) -> None:
     for table in ("imputation", "synthetic", "codes"):
         name = "mixed_codes" if table == "codes" else table
         _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
-    searches = _result("search")["results"]
-    _write(folder / "search.csv", _searches(searches))
+    _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))
+    _draw_searches(_result("search_curve")["results"], folder / "search.png")
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
 
@@ -74,7 +74,7 @@ def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
-    columns = ["fits", "seconds", "one after another", "ratio", "two processes", "plain skorch nets"]
+    columns = [name for name in next(iter(results.values())) if name != "largest difference of a score"]
     lines = [
         [search, *(f"{found[column]:.3g}" if column in found else "" for column in columns)]
         for search, found in results.items()
@@ -109,6 +109,18 @@ def _draw_speed(fits: list[dict[str, Any]], path: Path) -> None:
     axes.set(yticks=range(len(peers)), yticklabels=peers, xlim=(0, None), xlabel="time of a fit / time of the peer")
     axes.invert_yaxis()
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(path, dpi=150)
+
+
+def _draw_searches(results: dict[str, dict[str, float]], path: Path) -> None:
+    """Draw the seconds of searches against their number of fits, a line for each way."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for (way, seconds), marker in zip(results.items(), "osD^", strict=True):
+        axes.plot([int(n) for n in seconds], list(seconds.values()), f"{marker}-", label=way, markersize=5)
+    axes.set(xscale="log", yscale="log", xlabel="fits in the search", ylabel="seconds")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     figure.savefig(path, dpi=150)
 
 

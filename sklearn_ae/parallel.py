@@ -18,9 +18,9 @@ from joblib.parallel import (
     register_parallel_backend,
 )
 
+from sklearn_ae.training.fits import MOST_MODELS, Fit, train
 from sklearn_ae.training.net import DRIVER, AutoencoderNet, Split
 from sklearn_ae.training.progress import Progress
-from sklearn_ae.training.stack import MOST_MODELS, Fit, train
 
 
 class Aborted(BaseException):

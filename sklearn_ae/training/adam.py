@@ -1,4 +1,4 @@
-"""Adam, in one operation for all parameters."""
+"""Adam, in one operation for all parameters, and for those of several models."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
@@ -160,6 +160,69 @@ class Adam(torch.optim.Adam):
         return self.parameters[0].data_ptr() == memory.parameters[0].data_ptr()
 
 
+class StackedAdam:
+    """Adam for K models at once, each with a rate and a weight decay of its own (Kingma & Ba 2015, algorithm 1).
+
+    The parameters of all models lie in the rows of one matrix, and so do their moments. What the models' own optimizers
+    hold become views of it, until :meth:`Adam.separate` takes them out.
+
+    Parameters
+    ----------
+    optimizers : sequence of Adam
+        Those of the models.
+    """
+
+    _decaying: bool | None = None
+
+    def __init__(self, optimizers: Sequence[Adam]) -> None:
+        self.optimizers = optimizers
+        memories = [optimizer.prepared() for optimizer in optimizers]
+        self.settings = memories[0].settings
+        self.n_steps = memories[0].n_steps[0].clone()
+        of_models = [optimizer.parameters for optimizer in optimizers]
+        shapes = [parameter.shape for parameter in of_models[0]]
+        like = of_models[0][0].detach()
+        matrices = like.new_zeros((5, len(optimizers), sum(shape.numel() for shape in shapes)))
+        self.values, self.means, self.squares, self.gradients, self.steps = matrices
+        self.parameters, means, squares, self.places = (_parts(matrix, shapes) for matrix in matrices[:4])
+        self.rates, self.decays = like.new_zeros((2, len(optimizers), 1))
+        for k, optimizer in enumerate(optimizers):
+            values_k, means_k, squares_k = ([part[k] for part in parts] for parts in (self.parameters, means, squares))
+            optimizer.move(values_k, means_k, squares_k, self.n_steps)
+
+    def prepare(self) -> bool:
+        """Take over the rates of the models; return whether a step is another computation now."""
+        groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
+        for target, name in ((self.rates, "lr"), (self.decays, "weight_decay")):
+            target.copy_(torch.tensor([[group[name]] for group in groups], dtype=torch.float64))
+        before, self._decaying = self._decaying, any(group["weight_decay"] for group in groups)
+        return before is not self._decaying
+
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Move the parameters; ``gradients`` has one tensor (K, ...) for each."""
+        for place, gradient in zip(self.places, gradients, strict=True):
+            place.copy_(gradient)
+        if self._decaying:
+            self.gradients.addcmul_(self.values, self.decays)
+        self.n_steps.add_(1)
+        torch._fused_adam_(
+            [self.steps.zero_()],
+            [self.gradients],
+            [self.means],
+            [self.squares],
+            [],
+            [self.n_steps],
+            lr=1.0,
+            beta1=self.settings["beta1"],
+            beta2=self.settings["beta2"],
+            weight_decay=0.0,
+            eps=self.settings["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+        self.values.addcmul_(self.steps, self.rates)  # a whole step, of which each makes its part
+
+
 def _settings(group: dict[str, Any]) -> dict[str, float]:
     beta1, beta2 = group["betas"]
     return {"beta1": beta1, "beta2": beta2, "weight_decay": group["weight_decay"], "eps": group["eps"]}
@@ -178,3 +241,14 @@ def _side_by_side(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]
 
 def _as_they_are(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     return list(tensors), list(tensors)
+
+
+def _parts(matrix: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """(K, p) -> the tensors (K, *shape) that it holds; matrices lie with their longer side last."""
+    parts = []
+    for part, shape in zip(matrix.split([shape.numel() for shape in shapes], 1), shapes, strict=True):
+        if len(shape) == 2 and shape[0] > shape[1]:
+            parts.append(part.unflatten(1, shape[::-1]).mT)
+        else:
+            parts.append(part.view(len(matrix), *shape))
+    return parts

@@ -1,18 +1,12 @@
-"""Several fits as one: models of one signature, trained by one program."""
+"""Several models as one: they have one signature, and are trained by one program."""
 
 import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import repeat
-from math import ceil
 from typing import cast
 
 import numpy as np
 import torch
-from joblib import cpu_count
-from skorch.utils import noop
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
@@ -20,96 +14,17 @@ from torch.utils._pytree import tree_map_only
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.training.adam import Adam
+from sklearn_ae.training.adam import StackedAdam
 from sklearn_ae.training.batches import Block, Chunks, Draws, EqualBatches, Rows
-from sklearn_ae.training.net import AutoencoderNet, Epoch, Means, Split
+from sklearn_ae.training.net import AutoencoderNet, Epoch, Means
 from sklearn_ae.training.phases import Evaluation, Phase, training_step
-from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.replay import Repeated
 
 PLAIN_STEPS = 2  # before a step is recorded
-CACHE = 6 << 20  # bytes that a stack may take on a CPU
-LARGEST_MODEL = 3 << 20  # bytes of a model above which a stack does not pay
-MOST_MODELS = 128
-LEAST = 16  # models of a stack below which threads would mostly wait for the interpreter
 WATCHED = 1 << 20  # cells of watched rows, up to which those of a stack are evaluated at once
 JOINED = 1 << 22  # cells of the tables of a stack, up to which they are laid side by side
 
 Tensors = dict[str, Tensor]
-
-
-class StackedAdam:
-    """Adam for K models at once, each with a rate and a weight decay of its own (Kingma & Ba 2015, algorithm 1).
-
-    The parameters of all models lie in the rows of one matrix, and so do their moments. What the models' own optimizers
-    hold become views of it, until :meth:`Adam.separate` takes them out.
-
-    Parameters
-    ----------
-    optimizers : sequence of Adam
-        Those of the models.
-    """
-
-    _decaying: bool | None = None
-
-    def __init__(self, optimizers: Sequence[Adam]) -> None:
-        self.optimizers = optimizers
-        memories = [optimizer.prepared() for optimizer in optimizers]
-        self.settings = memories[0].settings
-        self.n_steps = memories[0].n_steps[0].clone()
-        of_models = [optimizer.parameters for optimizer in optimizers]
-        shapes = [parameter.shape for parameter in of_models[0]]
-        like = of_models[0][0].detach()
-        matrices = like.new_zeros((5, len(optimizers), sum(shape.numel() for shape in shapes)))
-        self.values, self.means, self.squares, self.gradients, self.steps = matrices
-        self.parameters, means, squares, self.places = (_parts(matrix, shapes) for matrix in matrices[:4])
-        self.rates, self.decays = like.new_zeros((2, len(optimizers), 1))
-        for k, optimizer in enumerate(optimizers):
-            values_k, means_k, squares_k = ([part[k] for part in parts] for parts in (self.parameters, means, squares))
-            optimizer.move(values_k, means_k, squares_k, self.n_steps)
-
-    def prepare(self) -> bool:
-        """Take over the rates of the models; return whether a step is another computation now."""
-        groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
-        for target, name in ((self.rates, "lr"), (self.decays, "weight_decay")):
-            target.copy_(torch.tensor([[group[name]] for group in groups], dtype=torch.float64))
-        before, self._decaying = self._decaying, any(group["weight_decay"] for group in groups)
-        return before is not self._decaying
-
-    def step(self, gradients: Sequence[Tensor]) -> None:
-        """Move the parameters; ``gradients`` has one tensor (K, ...) for each."""
-        for place, gradient in zip(self.places, gradients, strict=True):
-            place.copy_(gradient)
-        if self._decaying:
-            self.gradients.addcmul_(self.values, self.decays)
-        self.n_steps.add_(1)
-        torch._fused_adam_(
-            [self.steps.zero_()],
-            [self.gradients],
-            [self.means],
-            [self.squares],
-            [],
-            [self.n_steps],
-            lr=1.0,
-            beta1=self.settings["beta1"],
-            beta2=self.settings["beta2"],
-            weight_decay=0.0,
-            eps=self.settings["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
-        self.values.addcmul_(self.steps, self.rates)  # a whole step, of which each makes its part
-
-
-def _parts(matrix: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
-    """(K, p) -> the tensors (K, *shape) that it holds; matrices lie with their longer side last."""
-    parts = []
-    for part, shape in zip(matrix.split([shape.numel() for shape in shapes], 1), shapes, strict=True):
-        if len(shape) == 2 and shape[0] > shape[1]:
-            parts.append(part.unflatten(1, shape[::-1]).mT)
-        else:
-            parts.append(part.view(len(matrix), *shape))
-    return parts
 
 
 class _Evaluated(nn.Module):
@@ -163,9 +78,11 @@ class Stack:
 
     Parameters
     ----------
-    fits : sequence of Fit
-        The fits, each about to begin an epoch.
-    check : callable, optional
+    nets : sequence of AutoencoderNet
+        Their nets.
+    epochs : sequence of Epoch
+        The epoch that each of them is about to begin.
+    check : callable
         Called between steps; what it raises ends everything.
 
     Raises
@@ -174,16 +91,15 @@ class Stack:
         If what they compute can't be vmapped. Nothing has been trained then.
     """
 
-    def __init__(self, fits: Sequence["Fit"], check: Callable[[], None] = noop) -> None:
+    def __init__(self, nets: Sequence[AutoencoderNet], epochs: Sequence[Epoch], check: Callable[[], None]) -> None:
+        self.nets = nets
         self.check = check
-        self.nets = [fit.net for fit in fits]
-        net, phases = self.nets[0], [of_model.phases for of_model in self.nets]
+        net, phases = nets[0], [of_model.phases for of_model in nets]
         template = copy.deepcopy(net.module_).train()  # the models themselves may end before the others
         self.phases = net.phases
         self.precision = net.precision
-        epochs = [cast(Epoch, fit.epoch) for fit in fits]
         self.batches = [epoch.batches for epoch in epochs]
-        optimizers = [of_model.optimizers_by_phase() for of_model in self.nets]
+        optimizers = [of_model.optimizers_by_phase() for of_model in nets]
         self.optimizers = {
             phase.name: StackedAdam([of_model[phase.name] for of_model in optimizers]) for phase in self.phases
         }
@@ -205,7 +121,7 @@ class Stack:
         self.memory = _Memory(self.batches)
         self._watch = stacked(copy.deepcopy(template).eval(), net.watched)
         chunks = [epoch.watched for epoch in epochs]
-        self.watched = [_Watched(self.nets, chunks, places) for places in _of_one_size(chunks)]
+        self.watched = [_Watched(nets, chunks, places) for places in _of_one_size(chunks)]
         for phase in self.phases:
             self._evaluated(phase)
 
@@ -368,147 +284,3 @@ def _of_one_size(watched: Sequence[Chunks | None]) -> list[list[int]]:
             names = tuple(name for name, c in zip(Batch._fields, rows.columns, strict=True) if c is not None)
             groups.setdefault((len(rows), names) if is_small else k, []).append(k)
     return list(groups.values())
-
-
-class Fit:
-    """A fit that has reached its training.
-
-    Parameters
-    ----------
-    net : AutoencoderNet
-        What is trained.
-    split : Split
-        Its rows.
-    """
-
-    def __init__(self, net: AutoencoderNet, split: Split) -> None:
-        self.net = net
-        self.training = net.training(split)
-        self.epoch: Epoch | None = None  # the next one, None when the training has ended
-        self.n_left = net.max_epochs + 1  # epochs, this one included
-        self.error: BaseException | None = None
-        self.advance(None)
-
-    def advance(self, means: Means | None) -> None:
-        """Hand over the means of an epoch and go on to the next."""
-        self.epoch = None
-        self.n_left -= 1
-        try:
-            self.epoch = self.training.send(means)  # type: ignore[arg-type]
-        except StopIteration:
-            self.n_left = 0
-        except Exception as error:
-            self.abort(error)
-
-    def abort(self, error: BaseException) -> None:
-        """End the training where it is."""
-        self.epoch, self.error, self.n_left = None, error, 0
-        self.training.close()
-
-    @property
-    def signature(self) -> Hashable | None:
-        """What fits must have in common to be trained as one."""
-        net, batches = self.net, cast(Epoch, self.epoch).batches
-        tensors = [*net.module_.named_parameters(), *net.module_.named_buffers()]
-        return (
-            net.signature,
-            batches.n_batches,
-            batches.size,
-            tuple(name for name, column in zip(Batch._fields, batches.rows.columns, strict=True) if column is not None),
-            tuple((name, tensor.shape, tensor.dtype, tensor.device) for name, tensor in tensors),
-            tuple((phase.name, phase.updates, *phase.terms, *phase.weights) for phase in net.phases),
-            tuple(optimizer.n_steps for optimizer in net.optimizers_by_phase().values()),
-        )
-
-
-def train(fits: Sequence[Fit], progress: Progress) -> None:
-    """Train fits, those of one signature together.
-
-    Parameters
-    ----------
-    fits : sequence of Fit
-        The fits, of any signatures.
-    progress : Progress
-        Is told what has been done, and may end everything between two steps.
-    """
-    fits = [fit for fit in fits if fit.epoch is not None]
-    progress.expect(sum(fit.n_left for fit in fits))
-    groups: dict[Hashable, list[Fit]] = {}
-    for fit in fits:
-        if obstacle := fit.net.why_alone:
-            progress.explain(f"fits are trained together, for which {obstacle}")
-        groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
-    n_threads = max(1, cpu_count() // torch.get_num_threads())  # each of them calls torch, which has its own threads
-    chunks = [chunk for group in groups.values() for chunk in _chunks(group, n_threads)]
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
-        list(pool.map(_train_as_one, chunks, repeat(progress)))
-
-
-def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:
-    """Cut fits of one signature into stacks of about one size, so that all threads have something to do."""
-    most = models_at_once(fits[0])
-    size = min(most, max(LEAST, ceil(len(fits) / n_threads)))
-    n_chunks = ceil(len(fits) / size)
-    if n_chunks > n_threads:
-        n_chunks = n_threads * ceil(n_chunks / n_threads)
-    size = ceil(len(fits) / n_chunks)
-    return [fits[start : start + size] for start in range(0, len(fits), size)]
-
-
-def _train_as_one(fits: list[Fit], progress: Progress) -> None:
-    """Train fits of one signature.
-
-    A fit that ends takes its weights out. When half of them have ended, the others go on in a smaller stack.
-    """
-    n_fits, how = len(fits), "alone"
-    while len(fits) > 1:
-        try:
-            stack = Stack(fits, progress.check)
-        except torch.OutOfMemoryError:
-            half = len(fits) // 2
-            _train_as_one(fits[:half], progress)
-            _train_as_one(fits[half:], progress)
-            return
-        except (RuntimeError, ValueError, TypeError) as error:
-            progress.explain(f"fits are trained together where torch.vmap knows what they compute, however: {error}")
-            break
-        how, active = "together", fits
-        while 2 * len(active) > len(fits):
-            with _shown(fits, progress):
-                for fit, means in zip(fits, stack.epoch(), strict=True):
-                    if fit.epoch is not None:
-                        fit.advance(means)
-            active = [fit for fit in fits if fit.epoch is not None]
-        fits = active
-    for fit in fits:
-        _train_alone(fit, progress)
-    progress.trained(n_fits, how)
-
-
-def _train_alone(fit: Fit, progress: Progress) -> None:
-    while fit.epoch is not None:
-        with _shown([fit], progress):
-            try:
-                means = fit.net.run_epoch(fit.epoch, progress.check)
-            except Exception as error:
-                fit.abort(error)
-            else:
-                fit.advance(means)
-
-
-@contextmanager
-def _shown(fits: Sequence[Fit], progress: Progress) -> Iterator[None]:
-    """Tell by how many epochs the ends of fits come nearer."""
-    before = sum(fit.n_left for fit in fits)
-    yield
-    progress.ran(before - sum(fit.n_left for fit in fits))
-
-
-def models_at_once(fit: Fit) -> int:
-    """Return how many models of a kind are stacked: on a CPU as many as fit into its cache, 1 if none should be."""
-    if torch.device(fit.net.device).type != "cpu":
-        return MOST_MODELS
-    layers = [layer for layer in fit.net.module_.modules() if isinstance(layer, nn.Linear)]
-    n_parameters = sum(parameter.numel() for parameter in fit.net.module_.parameters())
-    n_bytes = 16 * n_parameters + 8 * cast(Epoch, fit.epoch).batches.size * sum(layer.in_features for layer in layers)
-    return 1 if n_bytes > LARGEST_MODEL else max(1, min(MOST_MODELS, CACHE // n_bytes))

@@ -15,10 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.objectives import columns
+from sklearn_ae.parallel import Aborted
+from sklearn_ae.training import fits as fits_module
 from sklearn_ae.training import stack as stack_module
+from sklearn_ae.training.fits import Fit, models_at_once, train
 from sklearn_ae.training.net import DRIVER
 from sklearn_ae.training.progress import Progress
-from sklearn_ae.training.stack import Fit, models_at_once, train
 from tests.families import INTRICATE, SMALL, VARIANTS
 
 random = np.random.RandomState(0)
@@ -139,7 +141,7 @@ def regularized(k=0, **settings):
 
 @pytest.mark.parametrize("most", [2, 3, 128])
 def test_a_result_depends_neither_on_the_size_of_a_stack_nor_on_the_place_in_it(most, monkeypatch):
-    monkeypatch.setattr(stack_module, "MOST_MODELS", most)
+    monkeypatch.setattr(fits_module, "MOST_MODELS", most)
     seeds = [3, 0, 4, 1, 2]
     make = [regularized(k) for k in seeds]
     train_together(make, [(X, Y)] * 5)
@@ -341,12 +343,12 @@ def test_what_can_not_be_vmapped_is_trained_one_after_another():
 
 def test_a_stack_that_is_too_large_for_the_memory_is_halved(monkeypatch):
     class Small(stack_module.Stack):
-        def __init__(self, fits, check):
-            if len(fits) > 2:
+        def __init__(self, nets, *args):
+            if len(nets) > 2:
                 raise torch.OutOfMemoryError("no memory")
-            super().__init__(fits, check)
+            super().__init__(nets, *args)
 
-    monkeypatch.setattr(stack_module, "Stack", Small)
+    monkeypatch.setattr(fits_module, "Stack", Small)
     make = [regularized(k) for k in range(5)]
     counts, errors = train_together(make, [(X, Y)] * 5)
     assert errors == {}
@@ -373,13 +375,16 @@ def test_the_models_share_no_memory_afterwards():
     assert np.array_equal(make[1].transform(X), before)
 
 
-def test_what_is_raised_between_steps_ends_everything():
+@pytest.mark.parametrize("most", [1, 128], ids=["alone", "together"])
+def test_what_is_raised_between_steps_ends_everything(most, monkeypatch):
+    monkeypatch.setattr(fits_module, "MOST_MODELS", most)
+    monkeypatch.setattr(fits_module, "cpu_count", lambda: 1)
     calls = []
 
     def check():
         calls.append(1)
         if len(calls) == 15:
-            raise InterruptedError("enough")
+            raise Aborted
 
     estimators = [regularized(k) for k in range(2)]
     nets = []
@@ -390,7 +395,7 @@ def test_what_is_raised_between_steps_ends_everything():
                 estimator.fit(X)
     finally:
         DRIVER.reset(token)
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Aborted):
         train(nets, Progress(check))
     assert len(nets[0].net.history) == -(-15 // -(-len(X) // 8)) == 3
 
@@ -423,17 +428,17 @@ def test_large_models_are_not_stacked(sizes, batch, expected):
     ],
 )
 def test_stacks_are_of_about_one_size(n_fits, most, n_threads, sizes, monkeypatch):
-    monkeypatch.setattr(stack_module, "models_at_once", lambda fit: most)
+    monkeypatch.setattr(fits_module, "models_at_once", lambda fit: most)
     fits = [object() for _ in range(n_fits)]
-    chunks = stack_module._chunks(fits, n_threads)
+    chunks = fits_module._chunks(fits, n_threads)
     assert [len(chunk) for chunk in chunks] == sizes
     assert [fit for chunk in chunks for fit in chunk] == fits
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_the_number_of_threads_changes_no_result(n_threads, monkeypatch):
-    monkeypatch.setattr(stack_module, "cpu_count", lambda: n_threads * torch.get_num_threads())
-    monkeypatch.setattr(stack_module, "MOST_MODELS", 2)
+    monkeypatch.setattr(fits_module, "cpu_count", lambda: n_threads * torch.get_num_threads())
+    monkeypatch.setattr(fits_module, "MOST_MODELS", 2)
     make = [VARIANTS["adversarial"](**settings_of("adversarial", k % 4)) for k in range(9)]
     counts, errors = train_together(make, [(X, Y)] * 9)
     assert (counts, errors) == ({"together": 8, "alone": 1}, {})

@@ -1,0 +1,166 @@
+"""Many fits: those of one kind are trained as one, the others by themselves."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import repeat
+from math import ceil
+from typing import cast
+
+import torch
+from joblib import cpu_count
+from torch import nn
+
+from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.training.net import AutoencoderNet, Epoch, Means, Split
+from sklearn_ae.training.progress import Progress
+from sklearn_ae.training.stack import Stack
+
+CACHE = 6 << 20  # bytes that a stack may take on a CPU
+LARGEST_MODEL = 3 << 20  # bytes of a model above which a stack does not pay
+MOST_MODELS = 128
+LEAST = 16  # models of a stack below which threads would mostly wait for the interpreter
+
+
+class Fit:
+    """A fit that has reached its training.
+
+    Parameters
+    ----------
+    net : AutoencoderNet
+        What is trained.
+    split : Split
+        Its rows.
+    """
+
+    def __init__(self, net: AutoencoderNet, split: Split) -> None:
+        self.net = net
+        self.training = net.training(split)
+        self.epoch: Epoch | None = None  # the next one, None when the training has ended
+        self.n_left = net.max_epochs + 1  # epochs, this one included
+        self.error: BaseException | None = None
+        self.advance(None)
+
+    def advance(self, means: Means | None) -> None:
+        """Hand over the means of an epoch and go on to the next."""
+        self.epoch = None
+        self.n_left -= 1
+        try:
+            self.epoch = self.training.send(means)  # type: ignore[arg-type]
+        except StopIteration:
+            self.n_left = 0
+        except Exception as error:
+            self.abort(error)
+
+    def abort(self, error: BaseException) -> None:
+        """End the training where it is."""
+        self.epoch, self.error, self.n_left = None, error, 0
+        self.training.close()
+
+    @property
+    def signature(self) -> Hashable:
+        """What fits must have in common to be trained as one."""
+        net, batches = self.net, cast(Epoch, self.epoch).batches
+        tensors = [*net.module_.named_parameters(), *net.module_.named_buffers()]
+        return (
+            id(net) if net.signature is None else net.signature,
+            batches.n_batches,
+            batches.size,
+            tuple(name for name, column in zip(Batch._fields, batches.rows.columns, strict=True) if column is not None),
+            tuple((name, tensor.shape, tensor.dtype, tensor.device) for name, tensor in tensors),
+            tuple((phase.name, phase.updates, *phase.terms, *phase.weights) for phase in net.phases),
+            tuple(optimizer.n_steps for optimizer in net.optimizers_by_phase().values()),
+        )
+
+
+def train(fits: Sequence[Fit], progress: Progress) -> None:
+    """Train fits, those of one signature together.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+        The fits, of any signatures.
+    progress : Progress
+        Is told what has been done, and may end everything between two steps.
+    """
+    fits = [fit for fit in fits if fit.epoch is not None]
+    progress.expect(sum(fit.n_left for fit in fits))
+    groups: dict[Hashable, list[Fit]] = {}
+    for fit in fits:
+        if obstacle := fit.net.why_alone:
+            progress.explain(f"fits are trained together, for which {obstacle}")
+        groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
+    n_threads = max(1, cpu_count() // torch.get_num_threads())  # each of them calls torch, which has its own threads
+    chunks = [chunk for group in groups.values() for chunk in _chunks(group, n_threads)]
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
+        list(pool.map(_train_as_one, chunks, repeat(progress)))
+
+
+def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:
+    """Cut fits of one signature into stacks of about one size, so that all threads have something to do."""
+    most = models_at_once(fits[0])
+    size = min(most, max(LEAST, ceil(len(fits) / n_threads)))
+    n_chunks = ceil(len(fits) / size)
+    if n_chunks > n_threads:
+        n_chunks = n_threads * ceil(n_chunks / n_threads)
+    size = ceil(len(fits) / n_chunks)
+    return [fits[start : start + size] for start in range(0, len(fits), size)]
+
+
+def _train_as_one(fits: list[Fit], progress: Progress) -> None:
+    """Train fits of one signature.
+
+    A fit that ends takes its weights out. When half of them have ended, the others go on in a smaller stack.
+    """
+    n_fits, how = len(fits), "alone"
+    while len(fits) > 1:
+        try:
+            stack = Stack([fit.net for fit in fits], [cast(Epoch, fit.epoch) for fit in fits], progress.check)
+        except torch.OutOfMemoryError:
+            half = len(fits) // 2
+            _train_as_one(fits[:half], progress)
+            _train_as_one(fits[half:], progress)
+            return
+        except (RuntimeError, ValueError, TypeError) as error:
+            progress.explain(f"fits are trained together where torch.vmap knows what they compute, however: {error}")
+            break
+        how, active = "together", fits
+        while 2 * len(active) > len(fits):
+            with _shown(fits, progress):
+                for fit, means in zip(fits, stack.epoch(), strict=True):
+                    if fit.epoch is not None:
+                        fit.advance(means)
+            active = [fit for fit in fits if fit.epoch is not None]
+        fits = active
+    for fit in fits:
+        _train_alone(fit, progress)
+    progress.trained(n_fits, how)
+
+
+def _train_alone(fit: Fit, progress: Progress) -> None:
+    while fit.epoch is not None:
+        with _shown([fit], progress):
+            try:
+                means = fit.net.run_epoch(fit.epoch, progress.check)
+            except Exception as error:
+                fit.abort(error)
+            else:
+                fit.advance(means)
+
+
+@contextmanager
+def _shown(fits: Sequence[Fit], progress: Progress) -> Iterator[None]:
+    """Tell by how many epochs the ends of fits come nearer."""
+    before = sum(fit.n_left for fit in fits)
+    yield
+    progress.ran(before - sum(fit.n_left for fit in fits))
+
+
+def models_at_once(fit: Fit) -> int:
+    """Return how many models of a kind are stacked: on a CPU as many as fit into its cache, 1 if none should be."""
+    if torch.device(fit.net.device).type != "cpu":
+        return MOST_MODELS
+    layers = [layer for layer in fit.net.module_.modules() if isinstance(layer, nn.Linear)]
+    n_parameters = sum(parameter.numel() for parameter in fit.net.module_.parameters())
+    n_bytes = 16 * n_parameters + 8 * cast(Epoch, fit.epoch).batches.size * sum(layer.in_features for layer in layers)
+    return 1 if n_bytes > LARGEST_MODEL else max(1, min(MOST_MODELS, CACHE // n_bytes))
