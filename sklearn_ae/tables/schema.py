@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -97,7 +98,7 @@ class Schema:
         ]
         return cls(container.empty(), columns, options)
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """The cells of a row."""
         columns = [self.columns[position] for position in self.order]
