@@ -1,9 +1,9 @@
 """What the training of many fits tells, and what may end it."""
 
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from threading import Lock
 
 from tqdm import tqdm
 
@@ -29,7 +29,7 @@ class Progress:
         self._n_expected = 0
         self._bar = _Bar(total=0, desc="sklearn_ae", unit=" epochs", disable=not shown)
         self._explained: set[str] = set()
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
     def expect(self, n_epochs: int) -> None:
         """More epochs lie ahead."""
