@@ -113,10 +113,10 @@ USES = {
     "stacking": lambda e: (
         StackingClassifier([("a", e), ("b", clone(e).set_params(learning_rate=1e-2))]).fit(X, Y).predict(X)
     ),
-    "bagging": lambda e: BaggingClassifier(e, 4, random_state=0, n_jobs=4).fit(X, Y).predict(X),
-    "one-vs-rest": lambda e: OneVsRestClassifier(e, n_jobs=3).fit(X, Y).predict(X),
+    "bagging": lambda e: BaggingClassifier(e, 4, random_state=0).fit(X, Y).predict(X),
+    "one-vs-rest": lambda e: OneVsRestClassifier(e).fit(X, Y).predict(X),
     "column transformer": lambda e: make_column_transformer(
-        (clone(e).set_params(task=None), [0, 1]), (clone(e).set_params(task=None), [2, 3]), n_jobs=2
+        (clone(e).set_params(task=None), [0, 1]), (clone(e).set_params(task=None), [2, 3])
     ).fit_transform(X, Y),
 }
 
