@@ -19,16 +19,18 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def linear(n_in: int, n_out: int) -> nn.Linear:
-    """Return a linear layer with undrawn weights: drawing them here would move torch's global generator."""
-    return nn.Linear(n_in, n_out, device="meta").to_empty(device="cpu")
+class Linear(nn.Linear):
+    """A linear layer with undrawn weights: torch would draw them from its global generator."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights undrawn."""
 
 
 def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
     """Return the layers ``sizes[0] -> sizes[1] -> ...``, each followed by its activation."""
     layers: list[nn.Module] = []
     for n_in, n_out in zip(sizes, sizes[1:], strict=False):
-        layers += [linear(n_in, n_out), ACTIVATIONS[activation]()]
+        layers += [Linear(n_in, n_out), ACTIVATIONS[activation]()]
         if dropout > 0:
             layers.append(Dropout(dropout))
     return nn.Sequential(*layers)
@@ -36,7 +38,7 @@ def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -
 
 def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
     """Return the layers ``sizes[0] -> sizes[1] -> ...``; the last one is linear."""
-    return nn.Sequential(*hidden_layers(sizes[:-1], activation, dropout), linear(sizes[-2], sizes[-1]))
+    return nn.Sequential(*hidden_layers(sizes[:-1], activation, dropout), Linear(sizes[-2], sizes[-1]))
 
 
 @torch.no_grad()

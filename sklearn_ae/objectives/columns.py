@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Columns
-from sklearn_ae.modules.mlp import linear
+from sklearn_ae.modules.mlp import Linear
 from sklearn_ae.objectives import losses
 
 FEW = 256  # categories that are an input each; where there are more, vectors stand for them
@@ -280,7 +280,7 @@ class Embedded(Columns):
 
     def __init__(self, shares: Tensor) -> None:
         super().__init__(1, WIDTH, WIDTH)
-        self.vectors = linear(WIDTH, len(shares))
+        self.vectors = Linear(WIDTH, len(shares))
         self.register_buffer("log_shares", shares.clamp(min=1e-12).log(), persistent=False)
 
     def embed(self, x: Tensor) -> Tensor:

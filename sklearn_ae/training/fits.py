@@ -90,10 +90,16 @@ def train(fits: Sequence[Fit], progress: Progress) -> None:
         if obstacle := fit.net.why_alone:
             progress.explain(f"fits are trained together, for which {obstacle}")
         groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
-    n_threads = max(1, cpu_count() // torch.get_num_threads())  # each of them calls torch, which has its own threads
+    n_threads = _n_threads(fits)
     chunks = [chunk for group in groups.values() for chunk in _chunks(group, n_threads)]
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
         list(pool.map(_train_as_one, chunks, repeat(progress)))
+
+
+def _n_threads(fits: Sequence[Fit]) -> int:
+    """Return how many stacks are trained at once: the cores that torch leaves idle take one each, a GPU takes one."""
+    on_cpu = all(torch.device(fit.net.device).type == "cpu" for fit in fits)
+    return max(1, cpu_count() // torch.get_num_threads()) if on_cpu else 1
 
 
 def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:

@@ -6,7 +6,7 @@ import torch
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import GaussianCode, PointCode
-from sklearn_ae.modules.mlp import draw_weights, hidden_layers, linear, mlp
+from sklearn_ae.modules.mlp import Linear, draw_weights, hidden_layers, mlp
 from sklearn_ae.modules.noise import GaussianNoise, Masking
 from sklearn_ae.objectives.columns import Bernoulli, UnitGaussian
 
@@ -51,7 +51,7 @@ def counted(module, **submodules):
     ids=str,
 )
 def test_a_trace_computes_what_is_asked_for_and_that_once(asked, encoder, decoder, head):
-    module = autoencoder(head=linear(K, 3))
+    module = autoencoder(head=Linear(K, 3))
     runs = counted(module, encoder=module.encoder, decoder=module.decoder, head=module.head)
     trace = Trace(module, X)
     for name in asked:
@@ -74,7 +74,7 @@ def test_what_a_trace_does_not_know_raises_its_name():
 
 
 def test_a_trace_holds_the_rows_and_what_the_module_makes_of_them():
-    module = autoencoder(head=linear(K, 3))
+    module = autoencoder(head=Linear(K, 3))
     trace = Trace(module, X)
     code = module.code.location(module.encoder(X))
     assert trace["x"] is X
@@ -94,7 +94,7 @@ def test_encode_is_the_mean_and_decode_goes_through_the_link(Code, columns):
 
 
 def test_predict_is_the_head_at_the_mean_of_the_code():
-    module = autoencoder(GaussianCode, head=linear(K, 3))
+    module = autoencoder(GaussianCode, head=Linear(K, 3))
     assert torch.equal(module.predict(X), module.head(module.encode(X)))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_ae.modules.mlp import ACTIVATIONS, draw_weights, hidden_layers, linear, mlp
+from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, draw_weights, hidden_layers, mlp
 from sklearn_ae.modules.noise import Dropout
 
 SIZES = [5, 7, 3, 2]
@@ -21,9 +21,9 @@ def kinds(layers):
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_an_activation_follows_every_hidden_layer_and_not_the_last(activation):
-    hidden = [nn.Linear, ACTIVATIONS[activation]]
+    hidden = [Linear, ACTIVATIONS[activation]]
     assert kinds(hidden_layers(SIZES, activation)) == 3 * hidden
-    assert kinds(mlp(SIZES, activation)) == [*2 * hidden, nn.Linear]
+    assert kinds(mlp(SIZES, activation)) == [*2 * hidden, Linear]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_an_activation_is_what_its_name_says(activation, function):
 def test_an_mlp_equals_a_hand_computation():
     net = drawn(mlp([4, 3, 2], "relu"))
     (first_weight, first_bias), (second_weight, second_bias) = [
-        (layer.weight, layer.bias) for layer in net.modules() if isinstance(layer, nn.Linear)
+        (layer.weight, layer.bias) for layer in net.modules() if isinstance(layer, Linear)
     ]
     x = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
     expected = (x @ first_weight.T + first_bias).clamp(min=0) @ second_weight.T + second_bias
@@ -54,20 +54,20 @@ def test_an_mlp_equals_a_hand_computation():
 
 
 def test_dropout_follows_every_hidden_activation():
-    assert kinds(mlp(SIZES, "tanh", dropout=0.2)) == [*2 * [nn.Linear, nn.Tanh, Dropout], nn.Linear]
+    assert kinds(mlp(SIZES, "tanh", dropout=0.2)) == [*2 * [Linear, nn.Tanh, Dropout], Linear]
     assert {layer.probability for layer in mlp(SIZES, "tanh", 0.2).modules() if isinstance(layer, Dropout)} == {0.2}
 
 
 def test_no_hidden_layer_is_the_identity():
     x = torch.ones(2, 5)
     assert torch.equal(hidden_layers([5], "relu")(x), x)
-    assert kinds(mlp([5, 2], "relu")) == [nn.Linear]
+    assert kinds(mlp([5, 2], "relu")) == [Linear]
 
 
 def test_layers_and_weights_leave_the_global_generator_alone():
     before = torch.get_rng_state()
     drawn(mlp(SIZES, "relu", dropout=0.1))
-    linear(3, 4)
+    Linear(3, 4)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -89,7 +89,7 @@ def test_float32_and_float64_start_equal():
 
 @pytest.mark.parametrize("n_in", [1, 4, 400])
 def test_weights_and_biases_fill_the_interval_of_their_layer(n_in):
-    layer = drawn(linear(n_in, 1000))
+    layer = drawn(Linear(n_in, 1000))
     bound = n_in**-0.5
     for parameter in layer.parameters():
         assert parameter.abs().max().item() <= bound
@@ -99,7 +99,7 @@ def test_weights_and_biases_fill_the_interval_of_their_layer(n_in):
 
 
 def test_layers_do_not_share_their_weights():
-    first, second = drawn(nn.ModuleList([linear(3, 3), linear(3, 3)]))
+    first, second = drawn(nn.ModuleList([Linear(3, 3), Linear(3, 3)]))
     assert not torch.equal(first.weight, second.weight)
     assert not torch.equal(first.weight[0], first.bias)
 

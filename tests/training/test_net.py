@@ -10,7 +10,7 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import GaussianCode, PointCode
-from sklearn_ae.modules.mlp import draw_weights, hidden_layers, linear, mlp
+from sklearn_ae.modules.mlp import Linear, draw_weights, hidden_layers, mlp
 from sklearn_ae.modules.noise import Masking
 from sklearn_ae.objectives.columns import UnitGaussian
 from sklearn_ae.objectives.terms import Batch, l2, reconstruction
@@ -44,7 +44,7 @@ def net_of(Code=PointCode, *, dropout=0.0, corruption=None, phases=(AUTOENCODER,
         Code(5, K),
         mlp([K, 5, D], "tanh", dropout),
         UnitGaussian(D),
-        linear(K, 1),
+        Linear(K, 1),
         corruption,
     ).double()
     draw_weights(module, torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ from torch import nn
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import GaussianCode
-from sklearn_ae.modules.mlp import draw_weights, hidden_layers, linear, mlp
+from sklearn_ae.modules.mlp import Linear, draw_weights, hidden_layers, mlp
 from sklearn_ae.modules.noise import Dropout, Request
 from sklearn_ae.objectives.columns import Gaussian
 from sklearn_ae.objectives.terms import Batch, l1, l2, reconstruction
@@ -23,7 +23,7 @@ DRAWS = [torch.randn(N, K, generator=torch.Generator().manual_seed(2), dtype=tor
 
 def autoencoder(dropout=0.0):
     module = Autoencoder(
-        hidden_layers([D, 5], "tanh", dropout), GaussianCode(5, K), mlp([K, 5, D], "tanh"), Gaussian(D), linear(K, 3)
+        hidden_layers([D, 5], "tanh", dropout), GaussianCode(5, K), mlp([K, 5, D], "tanh"), Gaussian(D), Linear(K, 3)
     ).double()
     draw_weights(module, torch.Generator().manual_seed(0))
     return module

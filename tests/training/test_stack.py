@@ -3,6 +3,7 @@
 from copy import deepcopy
 from functools import partial
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -433,6 +434,16 @@ def test_stacks_are_of_about_one_size(n_fits, most, n_threads, sizes, monkeypatc
     chunks = fits_module._chunks(fits, n_threads)
     assert [len(chunk) for chunk in chunks] == sizes
     assert [fit for chunk in chunks for fit in chunk] == fits
+
+
+@pytest.mark.parametrize(
+    ("devices", "cores_per_thread", "expected"),
+    [(["cpu", "cpu"], 4, 4), (["cpu"], 0.5, 1), (["cpu", "cuda"], 4, 1), (["mps"], 4, 1)],
+)
+def test_cores_that_torch_leaves_idle_are_used(devices, cores_per_thread, expected, monkeypatch):
+    monkeypatch.setattr(fits_module, "cpu_count", lambda: int(cores_per_thread * torch.get_num_threads()))
+    fits = [SimpleNamespace(net=SimpleNamespace(device=device)) for device in devices]
+    assert fits_module._n_threads(fits) == expected
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
