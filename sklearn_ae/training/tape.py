@@ -182,12 +182,12 @@ def _turned(calls: Sequence[_Call], own: set[int]) -> list[_Call]:
     for call in calls:
         if call.op is aten.bmm.default and _is_narrow(call.results[0]):
             (result,) = call.results
-            users = [user for user in calls if _memory(result) in _memories(user.arguments)]
-            whole = {_layout(result), _layout(result.mT)}
-            if _memory(result) in own and all(
-                user.op is aten.copy_.default and _layout(user.args[1]) in whole for user in users
-            ):
-                turned[_memory(result)] = result.mT.contiguous().mT
+            memory, whole = _memory(result), {_layout(result), _layout(result.mT)}
+            users = [user for user in calls if memory in _memories(user.arguments)]
+            seen = [tensor for user in users for tensor in user.arguments if _memory(tensor) == memory]
+            only_copied = all(user.op is aten.copy_.default for user in users)
+            if memory in own and only_copied and all(_layout(tensor) in whole for tensor in seen):
+                turned[memory] = result.mT.contiguous().mT
 
     def moved(tensor: Tensor) -> Tensor:
         other = turned.get(_memory(tensor))

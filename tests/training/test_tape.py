@@ -200,6 +200,10 @@ USERS = {
     "both are copied": lambda product, there, turned: (there.copy_(product), turned.copy_(product.mT)),
     "a part is copied": lambda product, there, turned: there[:, :7].copy_(product[:, 2:9]),
     "cells are copied in another order": lambda product, there, turned: there.copy_(product.view(3, 8, 40).mT),
+    "a part is written": lambda product, there, turned: (
+        product[:, :7].copy_(there[:, :7]),
+        turned.copy_(product.mT),
+    ),
     "it is computed with": lambda product, there, turned: there.copy_(product + 1),
     "it is changed": lambda product, there, turned: there.copy_(product.mul_(2)),
     "it is a result": lambda product, there, turned: there.copy_(product).sum() + product,
