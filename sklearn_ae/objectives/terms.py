@@ -28,6 +28,10 @@ class Batch(NamedTuple):
         x, *others = self
         return Batch(function(x), *(other if other is None else function(other) for other in others))
 
+    def there(self) -> dict[str, Tensor]:
+        """Return what is there, by name."""
+        return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
+
 
 Term = Callable[[Autoencoder, Batch, Trace], Tensor]
 

@@ -33,6 +33,11 @@ class Rows(Dataset[Batch]):
         return self.columns.x.shape[0]
 
     @property
+    def are_encoded(self) -> bool:
+        """Whether the whole table lies in memory as it is trained on."""
+        return True
+
+    @property
     def n_cells(self) -> int:
         """Cells of a row."""
         return self.columns.x.shape[1]
@@ -100,6 +105,11 @@ class EncodedRows(Rows):
         self.source = source
         self.encode = encode
         self.gaps = gaps
+
+    @property
+    def are_encoded(self) -> bool:
+        """No: they are encoded when they are asked for."""
+        return False
 
     @property
     def n_cells(self) -> int:

@@ -11,7 +11,6 @@ import torch
 from joblib import cpu_count
 from torch import nn
 
-from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.net import AutoencoderNet, Epoch, Means, Split
 from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.stack import Stack
@@ -66,7 +65,7 @@ class Fit:
             id(net) if net.signature is None else net.signature,
             batches.n_batches,
             batches.size,
-            tuple(name for name, column in zip(Batch._fields, batches.rows.columns, strict=True) if column is not None),
+            tuple(batches.rows.columns.there()),
             tuple((name, tensor.shape, tensor.dtype, tensor.device) for name, tensor in tensors),
             tuple((phase.name, phase.updates, *phase.terms, *phase.weights) for phase in net.phases),
             tuple(optimizer.n_steps for optimizer in net.optimizers_by_phase().values()),

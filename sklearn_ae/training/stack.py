@@ -1,7 +1,7 @@
 """Several models as one: they have one signature, and are trained by one program."""
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -39,38 +39,51 @@ class _Evaluated(nn.Module):
         return replace(self.phase, weights=weights).evaluate(self.module, batch)
 
 
-Evaluate = Callable[[Tensors, Tensors, Tensors, Sequence[Tensor]], Evaluation]
+class StackedPhase:
+    """A phase with a leading dimension K on everything.
 
-
-def stacked(module: Autoencoder, phase: Phase) -> Evaluate:
-    """Return what evaluates a phase for K models: ``(state, weights, rows, draws) -> evaluation``.
-
-    It is :meth:`Phase.evaluate` with a leading dimension K on everything. The state has the models' parameters and
-    buffers; what all models share may be left out.
+    Parameters
+    ----------
+    phases : sequence of Phase
+        That of each model; only the weights of the terms differ.
+    module : Autoencoder
+        What the models have in common.
+    state : mapping of str to Tensor
+        Parameters and buffers of the models, (K, ...). A buffer that all share may be left out.
     """
-    evaluated = _Evaluated(module, phase)
 
-    def evaluate(state: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]) -> Evaluation:
-        named = {f"module.{name}": tensor for name, tensor in state.items()}
-        with noise.handed(draws):
-            return functional_call(evaluated, named, (Batch(**rows), weights))
+    def __init__(self, phases: Sequence[Phase], module: Autoencoder, state: Mapping[str, Tensor]) -> None:
+        phase = phases[0]
+        self.moved = {name: state[name] for name in phase.parameters(module)}
+        self.fixed = {name: tensor for name, tensor in state.items() if name not in self.moved}
+        like = next(iter(state.values()))
+        self.weights = {name: like.new_tensor([float(p.weights[name]) for p in phases]) for name in phase.weights}
+        evaluated = _Evaluated(module, phase)
 
-    return torch.vmap(evaluate)
+        def evaluate(state: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]) -> Evaluation:
+            named = {f"module.{name}": tensor for name, tensor in state.items()}
+            with noise.handed(draws):
+                return functional_call(evaluated, named, (Batch(**rows), weights))
 
+        self._evaluate = torch.vmap(evaluate)
 
-def stacked_gradients(
-    evaluate: Evaluate, moved: Tensors, fixed: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]
-) -> tuple[Sequence[Tensor], Evaluation]:
-    """Return the gradients of a phase for what it moves, and the phase as it was before the step.
+    def gradients(self, rows: Tensors, draws: Sequence[Tensor]) -> tuple[Sequence[Tensor], Evaluation]:
+        """Return the gradients for what moves, and the phase as it was before the step.
 
-    It is :func:`sklearn_ae.training.phases.gradients` with a leading dimension K on everything. A model has no part in
-    the loss of another one, so the gradients of the sum of their losses are those of each.
-    """
-    with torch.enable_grad():
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in moved.items()}
-        evaluation = evaluate(leaves | fixed, weights, rows, draws)
-        found = torch.autograd.grad(evaluation.loss.sum(), list(leaves.values()), materialize_grads=True)
-    return found, tree_map_only(Tensor, Tensor.detach, evaluation)
+        A model has no part in the loss of another one, so the gradients of the sum of all losses are those of each.
+        """
+        with torch.enable_grad():
+            leaves = {name: tensor.detach().requires_grad_() for name, tensor in self.moved.items()}
+            evaluation = self._evaluate(leaves | self.fixed, self.weights, rows, draws)
+            found = torch.autograd.grad(evaluation.loss.sum(), list(leaves.values()), materialize_grads=True)
+        return found, tree_map_only(Tensor, Tensor.detach, evaluation)
+
+    def terms(self, places: Tensor, rows: Tensors, draws: Sequence[Tensor]) -> Tensors:
+        """Return the terms of the models in some places, each (len(places),)."""
+        state, weights = (
+            {n: t[places] for n, t in of_all.items()} for of_all in (self.moved | self.fixed, self.weights)
+        )
+        return self._evaluate(state, weights, rows, draws).terms
 
 
 class Stack:
@@ -94,34 +107,21 @@ class Stack:
     def __init__(self, nets: Sequence[AutoencoderNet], epochs: Sequence[Epoch], check: Callable[[], None]) -> None:
         self.nets = nets
         self.check = check
-        net, phases = nets[0], [of_model.phases for of_model in nets]
-        template = copy.deepcopy(net.module_).train()  # the models themselves may end before the others
-        self.phases = net.phases
-        self.precision = net.precision
-        self.batches = [epoch.batches for epoch in epochs]
-        optimizers = [of_model.optimizers_by_phase() for of_model in nets]
+        self.phases = nets[0].phases
+        optimizers = [net.optimizers_by_phase() for net in nets]
         self.optimizers = {
             phase.name: StackedAdam([of_model[phase.name] for of_model in optimizers]) for phase in self.phases
         }
-        parameters = {
-            name: tensor
-            for phase in self.phases
-            for name, tensor in zip(phase.parameters(net.module_), self.optimizers[phase.name].parameters, strict=True)
+        self.state = self._parameters() | self._own_buffers()
+        self.memory = _Memory([epoch.batches for epoch in epochs])
+        module = copy.deepcopy(nets[0].module_).train()  # the models themselves may end before the others
+        self.stacked = {
+            phases[0].name: StackedPhase(phases, module, self.state)
+            for phases in zip(*(net.phases for net in nets), strict=True)
         }
-        self.state = parameters | self._own_buffers()
-        self._moved, self._fixed, self._weights, self._evaluate = {}, {}, {}, {}
-        for i, phase in enumerate(self.phases):
-            moved = phase.parameters(net.module_).keys()
-            self._moved[phase.name] = {name: self.state[name] for name in moved}
-            self._fixed[phase.name] = {name: tensor for name, tensor in self.state.items() if name not in moved}
-            self._weights[phase.name] = {
-                name: self._vector([float(of_model[i].weights[name]) for of_model in phases]) for name in phase.weights
-            }
-            self._evaluate[phase.name] = stacked(template, phase)
-        self.memory = _Memory(self.batches)
-        self._watch = stacked(copy.deepcopy(template).eval(), net.watched)
+        watched = StackedPhase([net.watched for net in nets], copy.deepcopy(module).eval(), self.state)
         chunks = [epoch.watched for epoch in epochs]
-        self.watched = [_Watched(nets, chunks, places) for places in _of_one_size(chunks)]
+        self.watched = [_Watched(nets, chunks, places, watched) for places in _of_one_size(chunks)]
         for phase in self.phases:
             self._evaluated(phase)
 
@@ -132,11 +132,10 @@ class Stack:
         if any(changes):
             self._step = Repeated(self._as_written, self.memory.rows["x"], PLAIN_STEPS)
         log = []
-        for blocks in zip(*(batches.blocks() for batches in self.batches), strict=True):
-            for _ in self.memory.filled(blocks):
-                self.check()
-                terms = self._step()
-                log.append(torch.stack(list(terms.values())))
+        for _ in self.memory.batches():
+            self.check()
+            terms = self._step()
+            log.append(torch.stack(list(terms.values())))
         train = _by_model(terms, torch.stack(log).double().mean(0))
         return [Means(of_model, valid) for of_model, valid in zip(train, self._validated(), strict=True)]
 
@@ -144,7 +143,7 @@ class Stack:
         """Return the means of the terms over the watched rows of each model."""
         means: list[dict[str, float] | None] = [None] * len(self.nets)
         for watched in self.watched:
-            for k, of_model in zip(watched.places, watched.means(self._watch, self.state), strict=True):
+            for k, of_model in zip(watched.places, watched.means(), strict=True):
                 means[k] = of_model
         return means
 
@@ -158,10 +157,18 @@ class Stack:
         return gradients, evaluation.terms
 
     def _evaluated(self, phase: Phase) -> tuple[Sequence[Tensor], Evaluation]:
-        name = phase.name
-        given = self._moved[name], self._fixed[name], self._weights[name], self.memory.rows, self.memory.draws[name]
-        with self.precision():
-            return stacked_gradients(self._evaluate[name], *given)
+        with self.nets[0].precision():
+            return self.stacked[phase.name].gradients(self.memory.rows, self.memory.draws[phase.name])
+
+    def _parameters(self) -> Tensors:
+        """Return where the optimizers move the parameters, by name."""
+        return {
+            name: tensor
+            for phase in self.phases
+            for name, tensor in zip(
+                phase.parameters(self.nets[0].module_), self.optimizers[phase.name].parameters, strict=True
+            )
+        }
 
     def _own_buffers(self) -> Tensors:
         """Stack what differs between models or is learned; what all share stays where it is."""
@@ -175,10 +182,6 @@ class Stack:
                     setattr(module.get_submodule(parent), leaf, value)
         return stacked
 
-    def _vector(self, values: Sequence[float]) -> Tensor:
-        x = self.batches[0].batch.rows.x
-        return torch.tensor(values, dtype=x.dtype, device=x.device)
-
 
 def _by_model(terms: Tensors, values: Tensor) -> list[dict[str, float]]:
     """(terms, K) -> the values of each model, by the names of the terms."""
@@ -188,33 +191,33 @@ def _by_model(terms: Tensors, values: Tensor) -> list[dict[str, float]]:
 class _Watched:
     """The watched rows of models that have equally many; where there are several, they are evaluated at once."""
 
-    def __init__(self, nets: Sequence[AutoencoderNet], watched: Sequence[Chunks | None], places: Sequence[int]) -> None:
+    def __init__(
+        self,
+        nets: Sequence[AutoencoderNet],
+        watched: Sequence[Chunks | None],
+        places: Sequence[int],
+        phase: StackedPhase,
+    ) -> None:
         self.places = places
+        self.phase = phase
         self.nets = [nets[k] for k in places]
         self.chunks = [cast(Chunks, watched[k]) for k in places]
         self.batches = []
         if len(places) > 1:
             for batches in zip(*self.chunks, strict=True):
                 draws = _stacked([batch.draws for batch in batches], 0)[nets[0].watched.name]
-                self.batches.append((_side_by_side([batch.rows for batch in batches]), draws))
+                self.batches.append((_joined([batch.rows for batch in batches], torch.stack), draws))
 
-    def means(self, evaluate: Evaluate, state: Tensors) -> list[dict[str, float]]:
-        """Return the means of the terms for each model; the state is that of the whole stack."""
+    def means(self) -> list[dict[str, float]]:
+        """Return the means of the terms for each model."""
         if not self.batches:
             return [net.validated(chunks) for net, chunks in zip(self.nets, self.chunks, strict=True)]
-        places = torch.tensor(self.places, device=next(iter(state.values())).device)
-        own = {name: tensor[places] for name, tensor in state.items()}
+        places = torch.tensor(self.places, device=self.batches[0][0]["x"].device)
         with self.nets[0].precision():
-            terms = [evaluate(own, {}, rows, draws).terms for rows, draws in self.batches]
+            terms = [self.phase.terms(places, rows, draws) for rows, draws in self.batches]
         sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64)
         values = torch.stack([torch.stack(list(of_chunk.values())) for of_chunk in terms]).to("cpu", torch.float64)
         return _by_model(terms[0], torch.tensordot(sizes / sizes.sum(), values, 1))
-
-
-def _side_by_side(batches: Sequence[Batch]) -> Tensors:
-    """Stack the rows of several models, by the names of their columns."""
-    of_columns = zip(Batch._fields, zip(*batches, strict=True), strict=True)
-    return {name: torch.stack(columns) for name, columns in of_columns if columns[0] is not None}
 
 
 class _Memory:
@@ -223,26 +226,37 @@ class _Memory:
     The rows of small tables lie side by side, and one operation takes those of all models.
     """
 
-    def __init__(self, batches: Sequence[EqualBatches]) -> None:
-        self.batches = batches
-        self.rows = _side_by_side([of_model.batch.rows for of_model in batches])
-        self.draws = _stacked([of_model.batch.draws for of_model in batches], 0)
-        if batches[0].n_batches > 1:  # what is there before the first batch must be something that can be computed with
+    def __init__(self, of_models: Sequence[EqualBatches]) -> None:
+        self.of_models = of_models
+        self.rows = _joined([batches.batch.rows for batches in of_models], torch.stack)
+        self.draws = _stacked([batches.batch.draws for batches in of_models], 0)
+        if of_models[0].n_batches > 1:  # what is there before the first batch must be something to compute with
             for column in self.rows.values():
                 column.zero_()
-        together = sum(len(of_model.rows) for of_model in batches) * batches[0].rows.n_cells <= JOINED
+        tables = [batches.rows for batches in of_models]
+        n_cells = sum(len(rows) for rows in tables) * tables[0].n_cells
         self.offsets: list[int] | None = None
-        if together and all(type(of_model.rows) is Rows for of_model in batches):
-            self.offsets = np.cumsum([0, *(len(of_model.rows) for of_model in batches)]).tolist()[:-1]
-            columns = zip(*(of_model.rows.columns for of_model in batches), strict=True)
-            joined = Batch(
-                **{name: torch.cat(c) for name, c in zip(Batch._fields, columns, strict=True) if c[0] is not None}
-            )
-            slot = Batch(**{name: column.flatten(0, 1) for name, column in self.rows.items()})
-            self.sources = [(Rows(joined), slot)]
+        if n_cells <= JOINED and all(rows.are_encoded for rows in tables):
+            self.offsets = np.cumsum([0, *map(len, tables[:-1])]).tolist()
+            table = Rows(Batch(**_joined([rows.columns for rows in tables], torch.cat)))
+            self.sources = [(table, Batch(**{name: column.flatten(0, 1) for name, column in self.rows.items()}))]
         else:
-            slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(batches))]
-            self.sources = [(of_model.rows, slot) for of_model, slot in zip(batches, slots, strict=True)]
+            slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(tables))]
+            self.sources = list(zip(tables, slots, strict=True))
+
+    def batches(self) -> Iterator[None]:
+        """Fill the memory with the batches of an epoch, one after the other."""
+        for blocks in zip(*(batches.blocks() for batches in self.of_models), strict=True):
+            draws = _stacked([block.draws for block in blocks], 1)
+            orders = None if blocks[0].order is None else self._orders(blocks)
+            for position in range(blocks[0].size):
+                if orders is not None:
+                    for (rows, slot), order in zip(self.sources, orders, strict=True):
+                        rows.copy(order[position], into=slot)
+                for phase, targets in self.draws.items():
+                    for target, numbers in zip(targets, draws[phase], strict=True):
+                        target.copy_(numbers[position])
+                yield
 
     def _orders(self, blocks: Sequence[Block]) -> list[Tensor]:
         """Return for each source the rows of its batches, (batches, rows)."""
@@ -252,18 +266,10 @@ class _Memory:
         shifted = [order + offset for order, offset in zip(orders, self.offsets, strict=True)]
         return [torch.stack(shifted, 1).flatten(1)]
 
-    def filled(self, blocks: Sequence[Block]) -> Iterator[None]:
-        """Fill the memory with one batch after the other."""
-        draws = _stacked([block.draws for block in blocks], 1)
-        orders = None if blocks[0].order is None else self._orders(blocks)
-        for position in range(blocks[0].size):
-            if orders is not None:
-                for (rows, slot), order in zip(self.sources, orders, strict=True):
-                    rows.copy(order[position], into=slot)
-            for phase, targets in self.draws.items():
-                for target, numbers in zip(targets, draws[phase], strict=True):
-                    target.copy_(numbers[position])
-            yield
+
+def _joined(batches: Sequence[Batch], join: Callable[[list[Tensor]], Tensor]) -> Tensors:
+    """Join the rows of several models, by the names of their columns."""
+    return {name: join([getattr(batch, name) for batch in batches]) for name in batches[0].there()}
 
 
 def _stacked(draws: Sequence[Draws], dim: int) -> Draws:
@@ -280,7 +286,6 @@ def _of_one_size(watched: Sequence[Chunks | None]) -> list[list[int]]:
     for k, chunks in enumerate(watched):
         if chunks is not None:
             rows = chunks.rows
-            is_small = type(rows) is Rows and len(rows) * rows.n_cells <= WATCHED
-            names = tuple(name for name, c in zip(Batch._fields, rows.columns, strict=True) if c is not None)
-            groups.setdefault((len(rows), names) if is_small else k, []).append(k)
+            is_small = rows.are_encoded and len(rows) * rows.n_cells <= WATCHED
+            groups.setdefault((len(rows), *rows.columns.there()) if is_small else k, []).append(k)
     return list(groups.values())
