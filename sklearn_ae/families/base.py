@@ -361,14 +361,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     ) -> None:
         """Train a new net, or a copy of the one there is, and take over what came out."""
         self._target = target
-        if not again:
+        if again:
+            self._check_same_scale()
+        else:
             layout, labels = self._schema.layout, self._schema.labels
             self._table = NumericTable.fit(samples.X, samples.weight, self.scale, layout.n_numbers, labels)
-        elif self.scale != self._table.scale:
-            raise ValueError(
-                f"a fit that goes on keeps the scale of its columns, scale={self._table.scale!r}, however: "
-                f"scale={self.scale!r}. Set warm_start=False and call fit to begin anew"
-            )
         problem = self._problem(samples)
         net = self._new_net(problem, samples.X.dtype, random, again=again)
         net.max_epochs, net.schedule = max_iter or self.max_iter, schedule or self.learning_rate_schedule
@@ -378,15 +375,19 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         self.net_ = net.go_on_from(self.net_) if again else net
         rows = self._rows(samples)
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
+        self._tell()
+        self._learn_afterwards(rows, random)
+
+    def _tell(self) -> None:
+        """Set the attributes that tell of a training."""
         self._n_features_out = self.n_components
-        self.n_iter_ = len(net.history)
-        self.loss_curve_ = list(net.history[:, "train_loss"])
+        self.n_iter_ = len(self.net_.history)
+        self.loss_curve_ = list(self.net_.history[:, "train_loss"])
         self.loss_ = self.loss_curve_[-1]
-        if target.classes is not None:
-            self.classes_ = target.classes
+        if self._target.classes is not None:
+            self.classes_ = self._target.classes
         else:
             vars(self).pop("classes_", None)  # type: ignore[attr-defined]
-        self._learn_afterwards(rows, random)
 
     def _problem(self, samples: Samples) -> Problem:
         n_rows, layout = samples.X.shape[0], self._schema.layout
@@ -513,6 +514,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         if classes is None:
             raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
         return ClassTarget.of(classes, samples.y, self.unlabeled, self.class_weight)
+
+    def _check_same_scale(self) -> None:
+        if self.scale != self._table.scale:
+            raise ValueError(
+                f"a fit that goes on keeps the scale of its columns, scale={self._table.scale!r}, however: "
+                f"scale={self.scale!r}. Set warm_start=False and call fit to begin anew"
+            )
 
     def _check_same_target(self, y: NDArray | None) -> None:
         fitted = not isinstance(self._target, NoTarget)
