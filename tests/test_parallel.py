@@ -253,6 +253,17 @@ def test_on_request_a_bar_shows_the_epochs_and_how_fits_were_trained(capsys):
     assert "together=6, alone=1" in last
 
 
+def test_a_bar_ends_where_fits_end_early(capsys):
+    stopping = {"early_stopping": True, "n_iter_no_change": 1, "tol": 10.0}
+    grid = {"learning_rate": [1e-3, 1e200]}
+    with joblib.parallel_config(backend="sklearn_ae", verbose=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        GridSearchCV(RegularizedAutoencoder(**SHORT, **stopping), grid, cv=3, refit=False).fit(X, Y)
+    last = capsys.readouterr().err.rpartition("sklearn_ae: ")[2]
+    assert last.startswith("100%")
+    assert "36/36" in last
+
+
 def test_without_a_request_nothing_is_shown(capsys):
     with together():
         cross_val_score(RegularizedAutoencoder(**SHORT), X, Y, cv=3)

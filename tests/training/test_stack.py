@@ -240,7 +240,8 @@ def test_a_stack_trains_in_bfloat16():
     for k, estimator in enumerate(make):
         alone = regularized(k, precision="bfloat16").fit(X, Y)
         np.testing.assert_allclose(estimator.loss_curve_, alone.loss_curve_, rtol=2e-2)
-        assert estimator.loss_curve_ != regularized(k, precision="float32").fit(X, Y).loss_curve_
+        exact = regularized(k, precision="float32").fit(X, Y)
+        assert np.abs(np.divide(estimator.loss_curve_, exact.loss_curve_) - 1).max() > 1e-5
 
 
 def scaled(module, batch, trace, by):
