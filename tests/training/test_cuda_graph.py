@@ -1,8 +1,10 @@
 """A training step as a CUDA graph: it does what the CPU does, and waits for nothing."""
 
+import joblib
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import cross_val_score
 
 from sklearn_ae.training import cuda_graph, replay
 from sklearn_ae.training import step as step_module
@@ -90,3 +92,13 @@ def test_no_step_waits_for_the_gpu(monkeypatch):
 
     monkeypatch.setattr(AutoencoderNet, "train_step", strict)
     fitted("variational", "cuda")
+
+
+@variants
+def test_fits_that_are_trained_together_on_the_gpu_agree_with_fits_alone(variant):
+    settings = {**SMALL, "batch_size": 16, "max_iter": 6, "device": "cuda", "precision": "float64"}
+    estimator = VARIANTS[variant](**settings)
+    alone = cross_val_score(estimator, X, Y, cv=4)
+    with joblib.parallel_config(backend="sklearn_ae"):
+        together = cross_val_score(estimator, X, Y, cv=4)
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
