@@ -74,12 +74,17 @@ def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
-    columns = [name for name in next(iter(results.values())) if name != "largest difference of a score"]
-    lines = [
-        [search, *(f"{found[column]:.3g}" if column in found else "" for column in columns)]
-        for search, found in results.items()
-    ]
-    return [["search", *columns], *lines]
+    """Tell the seconds of searches on one core and on two, and their ratios in brackets."""
+    pairs = {
+        "one core: together / one after another": ("together, one core", "one after another", "ratio, one core"),
+        "two cores: together / two processes": ("together, two cores", "two processes", "ratio, two cores"),
+    }
+    lines = []
+    for search, found in results.items():
+        cells = [f"{found[one]:.1f} / {found[other]:.1f} ({found[ratio]:.2f})" for one, other, ratio in pairs.values()]
+        plain = f"{found['plain skorch nets']:.1f}" if "plain skorch nets" in found else ""
+        lines.append([search, str(found["fits"]), *cells, plain])
+    return [["search", "fits", *pairs, "one core: plain skorch nets"], *lines]
 
 
 def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import csr_matrix
-from skorch.callbacks import Callback
+from skorch.callbacks import BatchScoring, Callback, EpochScoring, Freezer
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 from tests.families import FAMILIES
@@ -572,6 +572,23 @@ def test_an_error_in_a_callback_leaves_the_estimator_as_it_was(family):
     for settings in ({}, {"warm_start": True}):
         estimator = fitted(family, callbacks=[Break()], **settings)
         check_refused(estimator, lambda e: e.fit(X, Y), "user's callback", error=RuntimeError)
+
+
+@families
+def test_frozen_parameters_are_refused(family):
+    check_refused(tiny(family, callbacks=[Freezer("encoder*")]), lambda e: e.fit(X, Y), "however encoder.0.weight")
+
+
+@pytest.mark.parametrize(
+    "scoring", [EpochScoring("r2"), BatchScoring("r2"), ("named", EpochScoring("r2"))], ids=["epoch", "batch", "named"]
+)
+def test_callbacks_that_score_are_refused(scoring):
+    check_refused(
+        tiny(RegularizedAutoencoder, callbacks=[scoring]),
+        lambda e: e.fit(X, Y),
+        "callbacks can't score rows",
+        error=TypeError,
+    )
 
 
 @families

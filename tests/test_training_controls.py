@@ -8,7 +8,17 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    GradientNormClipping,
+    LRScheduler,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+    TrainEndCheckpoint,
+)
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 from sklearn_ae.families.samples import Samples
@@ -636,6 +646,41 @@ def test_callbacks_are_told_of_every_batch_and_change_nothing(family):
     assert recorder.shapes_ == [*[(True, (20, D))] * 3, (False, (30, D))] * 3
     assert same_state(state_of(plain), state_of(listened_to))
     assert plain.loss_curve_ == listened_to.loss_curve_
+
+
+LISTENERS = {
+    "PrintLog": lambda folder: PrintLog(sink=lambda *args: None),
+    "ProgressBar": lambda folder: ProgressBar(),
+    "a scheduler": lambda folder: LRScheduler("StepLR", step_size=1000),
+    "a scheduler that waits": lambda folder: LRScheduler("ReduceLROnPlateau", patience=1000),
+    "a scheduler of batches": lambda folder: LRScheduler("StepLR", step_size=1000, step_every="batch"),
+    "EarlyStopping": lambda folder: EarlyStopping("train_loss", patience=1000),
+    "PassthroughScoring": lambda folder: PassthroughScoring("train_loss", on_train=True),
+    "Checkpoint": lambda folder: Checkpoint(dirname=folder),
+    "Checkpoint of every epoch": lambda folder: Checkpoint(monitor=None, dirname=folder, f_pickle="net.pkl"),
+    "TrainEndCheckpoint": lambda folder: TrainEndCheckpoint(dirname=folder),
+}
+
+
+@pytest.mark.parametrize("listener", LISTENERS.values(), ids=LISTENERS)
+def test_callbacks_of_skorch_that_only_listen_change_nothing(listener, tmp_path):
+    settings = {"batch_size": 20, "learning_rate_schedule": "constant"}
+    plain = tiny(**settings).fit(X, X_val=X_VAL)
+    listened_to = tiny(callbacks=[listener(tmp_path)], **settings).fit(X, X_val=X_VAL)
+    assert same_state(state_of(plain), state_of(listened_to))
+    assert plain.loss_curve_ == listened_to.loss_curve_
+
+
+@families
+def test_a_checkpoint_takes_the_best_epoch_back(family, tmp_path):
+    def fitted(callback):
+        settings = {"early_stopping": False, "max_iter": 60, "callbacks": [callback]}
+        return overfitting(family).set_params(**settings).fit(NOISE, X_val=NOISE_VAL)
+
+    estimator = fitted(Checkpoint(dirname=tmp_path, load_best=True))
+    best = int(np.argmin(estimator.history_["valid_loss"])) + 1
+    assert best < 60
+    assert same_state(state_of(estimator), state_of(fitted(Recorder(stop_at=best))))
 
 
 @families

@@ -831,7 +831,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         import pandas as pd
 
         history = pd.DataFrame([dict(epoch) for epoch in self._fitted_net().history]).set_index("epoch")
-        kept = [name for name in history.columns if name != "batches" and not name.endswith("_batch_count")]
+        left_out = ("batches", "_batch_count", "_loss_best")  # of interest to callbacks
+        kept = [name for name in history.columns if not name.endswith(left_out)]
         return history[kept].rename(columns={"dur": "seconds"})
 
     def _fitted_net(self) -> AutoencoderNet:

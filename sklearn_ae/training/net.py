@@ -12,9 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochTimer, LRScheduler, PrintLog
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    LRScheduler,
+    PrintLog,
+)
 from skorch.utils import noop
-from torch import Tensor
+from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
@@ -89,8 +97,14 @@ def check_callbacks(callbacks: Sequence[Any]) -> Sequence[Any]:
     """Return the callbacks if they are ones, or pairs of a name and one."""
     for entry in callbacks:
         callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
-        if not isinstance(callback, Callback) and not (isinstance(callback, type) and issubclass(callback, Callback)):
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
             raise TypeError(f"callbacks must hold callbacks of skorch, however: callbacks={list(callbacks)!r}")
+        if issubclass(kind, EpochScoring | BatchScoring):
+            raise TypeError(
+                f"callbacks can't score rows, which they would meet as the module sees them, however: {callback!r}. "
+                "Give X_val to fit, and find what happens on it in history_"
+            )
     return callbacks
 
 
@@ -148,7 +162,8 @@ class AutoencoderNet(NeuralNet):
     # What skorch initializes
 
     def initialize_criterion(self) -> "AutoencoderNet":
-        """Do nothing: the phases say what is minimised."""
+        """Set one that does nothing: the phases say what is minimised, but callbacks save and load a criterion."""
+        self.criterion_ = nn.Identity()
         return self
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> "AutoencoderNet":
@@ -206,11 +221,12 @@ class AutoencoderNet(NeuralNet):
             self.notify("on_epoch_begin", dataset_train=X.train, dataset_valid=X.valid)
             if not self.module_.training:  # telling every layer takes its time
                 self._set_training(True)
+            self._check_not_frozen()
             means = yield Epoch(batches, watched)
-            self._record(means.train, True, "train")
+            self._record(means.train, True, len(X.train))
             self.history.record("train_batch_count", len(batches))
             if watched is not None and means.valid is not None:
-                self._record(means.valid, False, "valid")
+                self._record(means.valid, False, len(watched.rows))
                 self.history.record("valid_batch_count", len(watched))
             self.notify("on_epoch_end", dataset_train=X.train, dataset_valid=X.valid)
 
@@ -237,6 +253,7 @@ class AutoencoderNet(NeuralNet):
         """Set the learning rates to where they begin."""
         super().on_train_begin(net, X, y, **kwargs)
         self.first_epoch_ = len(self.history)
+        self.best_losses_: dict[str, float] = {}
         self._set_learning_rates(1.0)
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -376,13 +393,29 @@ class AutoencoderNet(NeuralNet):
     def _phase(self, training: bool) -> Phase:
         return self.phases[0] if training else self.watched
 
-    def _record(self, means: dict[str, float], training: bool, prefix: str) -> None:
-        loss = self._phase(training).loss(means)
+    def _record(self, means: dict[str, float], training: bool, n_rows: int) -> None:
+        """Write down an epoch as skorch does, whose callbacks look for the best loss and at batches."""
+        loss, prefix = self._phase(training).loss(means), "train" if training else "valid"
         if training:
             self._check_converging({**means, "loss": loss})
+        if not any(f"{prefix}_loss" in batch for batch in self.history[-1]["batches"]):
+            self.history.new_batch()  # one record stands for all batches if nobody listens to them
+            self.history.record_batch(f"{prefix}_loss", loss)
+            self.history.record_batch(f"{prefix}_batch_size", n_rows)
         for name, mean in means.items():
             self.history.record(name if training else f"{prefix}_{name}", mean)
         self.history.record(f"{prefix}_loss", loss)
+        self.history.record(f"{prefix}_loss_best", loss < self.best_losses_.get(prefix, inf))
+        self.best_losses_[prefix] = min(loss, self.best_losses_.get(prefix, inf))
+
+    def _check_not_frozen(self) -> None:
+        moved = (p for optimizer in self.optimizers_by_phase().values() for p in optimizer.parameters)
+        if not all(parameter.requires_grad for parameter in moved):
+            frozen = [name for name, parameter in self.module_.named_parameters() if not parameter.requires_grad]
+            raise ValueError(
+                f"all parameters are trained, however {', '.join(frozen)} need no gradient. To keep some as they are, "
+                "set their gradients to 0 in on_grad_computed of a callback"
+            )
 
     def _check_converging(self, means: dict[str, float]) -> None:
         """Raise if a term is not finite, or far larger than the loss of the first epoch."""
