@@ -223,11 +223,9 @@ class AutoencoderNet(NeuralNet):
                 self._set_training(True)
             self._check_not_frozen()
             means = yield Epoch(batches, watched)
-            self._record(means.train, True, len(X.train))
-            self.history.record("train_batch_count", len(batches))
+            self._record(means.train, True, batches)
             if watched is not None and means.valid is not None:
-                self._record(means.valid, False, len(watched.rows))
-                self.history.record("valid_batch_count", len(watched))
+                self._record(means.valid, False, watched)
             self.notify("on_epoch_end", dataset_train=X.train, dataset_valid=X.valid)
 
     def run_epoch(self, epoch: Epoch, check: Callable[[], None] = noop) -> Means:
@@ -393,20 +391,19 @@ class AutoencoderNet(NeuralNet):
     def _phase(self, training: bool) -> Phase:
         return self.phases[0] if training else self.watched
 
-    def _record(self, means: dict[str, float], training: bool, n_rows: int) -> None:
+    def _record(self, means: dict[str, float], training: bool, batches: EqualBatches | Chunks) -> None:
         """Write down an epoch as skorch does, whose callbacks look for the best loss and at batches."""
         loss, prefix = self._phase(training).loss(means), "train" if training else "valid"
         if training:
             self._check_converging({**means, "loss": loss})
-        if not any(f"{prefix}_loss" in batch for batch in self.history[-1]["batches"]):
-            self.history.new_batch()  # one record stands for all batches if nobody listens to them
-            self.history.record_batch(f"{prefix}_loss", loss)
-            self.history.record_batch(f"{prefix}_batch_size", n_rows)
-        for name, mean in means.items():
-            self.history.record(name if training else f"{prefix}_{name}", mean)
-        self.history.record(f"{prefix}_loss", loss)
-        self.history.record(f"{prefix}_loss_best", loss < self.best_losses_.get(prefix, inf))
-        self.best_losses_[prefix] = min(loss, self.best_losses_.get(prefix, inf))
+        row = self.history[-1]
+        if not any(f"{prefix}_loss" in batch for batch in row["batches"]):  # one record stands for all of them
+            row["batches"].append({f"{prefix}_loss": loss, f"{prefix}_batch_size": len(batches.rows)})
+        best = self.best_losses_.get(prefix, inf)
+        self.best_losses_[prefix] = min(loss, best)
+        row.update(means if training else {f"{prefix}_{name}": mean for name, mean in means.items()})
+        own = {"loss": loss, "loss_best": loss < best, "batch_count": len(batches)}
+        row.update({f"{prefix}_{name}": value for name, value in own.items()})
 
     def _check_not_frozen(self) -> None:
         moved = (p for optimizer in self.optimizers_by_phase().values() for p in optimizer.parameters)
