@@ -1,9 +1,9 @@
-"""A whole grid search as one program: ``python benchmarks/search.py pairs|curve``.
+"""A whole grid search as one program: ``python benchmarks/search.py pairs|grids|curve``.
 
 The same search with the backend ``sklearn_ae`` and one fit after another, both on one core; with the backend and in two
-processes, both on two cores. ``pairs`` compares them on several cases, and with plain skorch nets; ``curve`` by the
-number of fits. Runs are interleaved and ratios are medians. torch has one thread. Results go to
-``benchmarks/results/search_*.json``. The cores are chosen as Linux allows.
+processes, both on two cores. ``pairs`` compares them on several cases, and with plain skorch nets, ``grids`` where
+architectures differ and with early stopping, ``curve`` by the number of fits. Runs are interleaved and ratios are
+medians. torch has one thread. Results go to ``benchmarks/results/search_*.json``. The cores are chosen as Linux allows.
 """
 
 import argparse
@@ -98,6 +98,22 @@ def cases() -> dict[str, tuple[BaseEstimator, dict, Callable]]:
     }
 
 
+def grids() -> dict[str, tuple[BaseEstimator, dict, Callable]]:
+    """Return searches over 24 candidates that differ in what fits have in common."""
+
+    def case(estimator: BaseEstimator, sizes: list[int]) -> tuple[BaseEstimator, dict, Callable]:
+        rates = np.geomspace(1e-3, 1e-2, 24 // len(sizes)).tolist()
+        return estimator, {"n_components": sizes, "learning_rate": rates}, load_breast_cancer
+
+    stopping = {"early_stopping": True, "n_iter_no_change": 50, "max_iter": 40}
+    return {
+        "one code size": case(RegularizedAutoencoder(**SMALL), [8]),
+        "6 code sizes": case(RegularizedAutoencoder(**SMALL), list(range(3, 9))),
+        "24 code sizes": case(RegularizedAutoencoder(**SMALL), list(range(2, 26))),
+        "40 epochs, validation rows": case(RegularizedAutoencoder(**SMALL | stopping), [8]),
+    }
+
+
 @contextmanager
 def cores(n: int) -> Iterator[None]:
     """Run on some of the cores."""
@@ -138,10 +154,10 @@ def _on(n: int, way: Callable, case: tuple) -> tuple[float, np.ndarray]:
         return way(*case)
 
 
-def pairs(repeats: int) -> dict:
-    """Return seconds and ratios of the cases, medians over interleaved repeats."""
+def compared(cases: dict, repeats: int) -> dict:
+    """Return seconds and ratios of searches, medians over interleaved repeats."""
     results = {}
-    for name, case in cases().items():
+    for name, case in cases.items():
         runs = [{way: run(*case) for way, run in WAYS.items()} for _ in range(repeats)]
         of_way = {way: [run[way][0] for run in runs] for way in WAYS}
         scores = {way: runs[0][way][1] for way in WAYS}
@@ -154,10 +170,15 @@ def pairs(repeats: int) -> dict:
             results[name][ratio] = statistics.median(np.divide(of_way[one], of_way[other]))
         difference = np.abs(scores["together, one core"] - scores["one after another"]).max()
         results[name]["largest difference of a score"] = float(difference)
-        if "regularized" in name:
-            plain, _ = _on(1, searched, (PlainNet(), {"lr": RATES, "seed": list(range(8))}, load_breast_cancer))
-            results[name]["plain skorch nets"] = plain
         print(name, results[name], flush=True)
+    return results
+
+
+def pairs(repeats: int) -> dict:
+    """Return the figures of the cases, and the seconds of plain skorch nets in the first one."""
+    results = compared(cases(), repeats)
+    plain, _ = _on(1, searched, (PlainNet(), {"lr": RATES, "seed": list(range(8))}, load_breast_cancer))
+    results["breast_cancer, regularized"]["plain skorch nets"] = plain
     return results
 
 
@@ -178,11 +199,12 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pairs", "curve"])
+    parser.add_argument("what", choices=["pairs", "grids", "curve"])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     RegularizedAutoencoder(2, max_iter=3).fit(load_breast_cancer().data)  # what the first fit of a process loads
-    results = {"pairs": pairs, "curve": curve}[arguments.what](arguments.repeats)
+    runs = {"pairs": pairs, "grids": lambda repeats: compared(grids(), repeats), "curve": curve}
+    results = runs[arguments.what](arguments.repeats)
     versions = {"torch": torch.__version__, "scikit-learn": sklearn.__version__, "skorch": skorch.__version__}
     written = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -32,6 +32,7 @@ def write_tables(folder: Path) -> None:
         name = "mixed_codes" if table == "codes" else table
         _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
     _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))
+    _write(folder / "search_grids.csv", _searches(_result("search_grids")["results"]))
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
@@ -82,9 +83,8 @@ def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
     lines = []
     for search, found in results.items():
         cells = [f"{found[one]:.1f} / {found[other]:.1f} ({found[ratio]:.2f})" for one, other, ratio in pairs.values()]
-        plain = f"{found['plain skorch nets']:.1f}" if "plain skorch nets" in found else ""
-        lines.append([search, str(found["fits"]), *cells, plain])
-    return [["search", "fits", *pairs, "one core: plain skorch nets"], *lines]
+        lines.append([search, str(found["fits"]), *cells])
+    return [["search", "fits", *pairs], *lines]
 
 
 def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The joblib backend that trains waiting fits as one: ``joblib.parallel_config(backend="sklearn_ae", n_jobs=64)``.
+"""The joblib backend that trains waiting fits as one: ``joblib.parallel_config(backend="sklearn_ae")``.
 
 Every task runs in a thread. A fit that reaches its training waits. When all tasks wait or have ended, those that wait
 are trained, fits of one kind as one program; then the tasks go on.

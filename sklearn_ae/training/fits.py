@@ -18,7 +18,7 @@ from sklearn_ae.training.stack import Stack
 CACHE = 6 << 20  # bytes that a stack may take on a CPU
 LARGEST_MODEL = 3 << 20  # bytes of a model above which a stack does not pay
 MOST_MODELS = 128
-LEAST = 16  # models of a stack below which threads would mostly wait for the interpreter
+LEAST = 2 << 20  # bytes of a stack below which threads would mostly wait for the interpreter
 
 
 class Fit:
@@ -91,6 +91,8 @@ def train(fits: Sequence[Fit], progress: Progress) -> None:
         groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
     n_threads = _n_threads(fits)
     chunks = [chunk for group in groups.values() for chunk in _chunks(group, n_threads)]
+    if all(len(chunk) * model_bytes(chunk[0]) < LEAST for chunk in chunks):
+        n_threads = 1
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
         list(pool.map(_train_as_one, chunks, repeat(progress)))
 
@@ -102,12 +104,11 @@ def _n_threads(fits: Sequence[Fit]) -> int:
 
 
 def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:
-    """Cut fits of one signature into stacks of about one size, so that all threads have something to do."""
-    most = models_at_once(fits[0])
-    size = min(most, max(LEAST, ceil(len(fits) / n_threads)))
-    n_chunks = ceil(len(fits) / size)
-    if n_chunks > n_threads:
-        n_chunks = n_threads * ceil(n_chunks / n_threads)
+    """Cut fits of one signature into stacks of about one size; for all threads, unless these would be too small."""
+    n_chunks = ceil(len(fits) / models_at_once(fits[0]))
+    for_all = n_threads * ceil(n_chunks / n_threads)
+    if len(fits) * model_bytes(fits[0]) >= for_all * LEAST:
+        n_chunks = for_all
     size = ceil(len(fits) / n_chunks)
     return [fits[start : start + size] for start in range(0, len(fits), size)]
 
@@ -165,7 +166,13 @@ def models_at_once(fit: Fit) -> int:
     """Return how many models of a kind are stacked: on a CPU as many as fit into its cache, 1 if none should be."""
     if torch.device(fit.net.device).type != "cpu":
         return MOST_MODELS
+    n_bytes = model_bytes(fit)
+    return 1 if n_bytes > LARGEST_MODEL else max(1, min(MOST_MODELS, CACHE // n_bytes))
+
+
+def model_bytes(fit: Fit) -> int:
+    """Return about how much memory a step of one model touches."""
     layers = [layer for layer in fit.net.module_.modules() if isinstance(layer, nn.Linear)]
     n_parameters = sum(parameter.numel() for parameter in fit.net.module_.parameters())
-    n_bytes = 16 * n_parameters + 8 * cast(Epoch, fit.epoch).batches.size * sum(layer.in_features for layer in layers)
-    return 1 if n_bytes > LARGEST_MODEL else max(1, min(MOST_MODELS, CACHE // n_bytes))
+    n_activations = cast(Epoch, fit.epoch).batches.size * sum(layer.in_features for layer in layers)
+    return 16 * n_parameters + 8 * n_activations

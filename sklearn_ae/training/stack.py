@@ -124,6 +124,8 @@ class Stack:
         self.watched = [_Watched(nets, chunks, places, watched) for places in _of_one_size(chunks)]
         for phase in self.phases:
             self._evaluated(phase)
+        with torch.no_grad():
+            self._validated()
 
     @torch.no_grad()
     def epoch(self) -> list[Means]:

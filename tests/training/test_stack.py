@@ -3,14 +3,13 @@
 from copy import deepcopy
 from functools import partial
 from threading import Event, Thread
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, Checkpoint, LRScheduler
 from torch.optim.lr_scheduler import StepLR
 from torch.utils._pytree import tree_leaves
 
@@ -19,7 +18,7 @@ from sklearn_ae.objectives import columns
 from sklearn_ae.parallel import Aborted
 from sklearn_ae.training import fits as fits_module
 from sklearn_ae.training import stack as stack_module
-from sklearn_ae.training.fits import Fit, models_at_once, train
+from sklearn_ae.training.fits import Fit, train
 from sklearn_ae.training.net import DRIVER
 from sklearn_ae.training.progress import Progress
 from tests.families import INTRICATE, SMALL, VARIANTS
@@ -244,6 +243,38 @@ def test_a_stack_trains_in_bfloat16():
         assert np.abs(np.divide(estimator.loss_curve_, exact.loss_curve_) - 1).max() > 1e-5
 
 
+def branches_when_watched(module, batch, trace):
+    """A penalty that vmap knows in training, and not on watched rows."""
+    return branches(module, batch, trace) if not module.training else trace["code"].square().sum(-1)
+
+
+def test_watched_rows_that_can_not_be_vmapped_are_found_before_anything_is_trained():
+    settings = {"penalty": branches_when_watched, "alpha": 0.1, "early_stopping": True, "validation_fraction": 0.3}
+    make = [regularized(k, **settings) for k in range(3)]
+    with pytest.warns(RuntimeWarning, match="fits are trained together where torch.vmap knows"):
+        counts, errors = train_together(make, [(X, Y)] * 3)
+    assert (counts, errors) == ({"alone": 3}, {})
+    assert max(difference(e, regularized(k, **settings).fit(X, Y)) for k, e in enumerate(make)) < 1e-12
+
+
+def test_each_model_of_a_stack_has_its_own_checkpoints(tmp_path):
+    def fit_with_checkpoint(k, folder, fit):
+        callback = Checkpoint(dirname=tmp_path / folder / str(k), f_history=None)
+        estimator = regularized(k, early_stopping=True, validation_fraction=0.3, callbacks=[callback])
+        return fit(estimator)
+
+    for k in range(3):
+        fit_with_checkpoint(k, "alone", lambda estimator: estimator.fit(X, Y))
+    make = [fit_with_checkpoint(k, "together", lambda estimator: estimator) for k in range(3)]
+    counts, errors = train_together(make, [(X, Y)] * 3)
+    assert (counts, errors) == ({"together": 3}, {})
+    for k in range(3):
+        paths = [tmp_path / folder / str(k) / "params.pt" for folder in ("together", "alone")]
+        kept, expected = (torch.load(path) for path in paths)
+        assert all((kept[name] - expected[name]).abs().max() < 1e-9 for name in expected)
+        assert paths[0].stat().st_size == paths[1].stat().st_size
+
+
 def scaled(module, batch, trace, by):
     return by * trace["code"].square().sum(-1)
 
@@ -400,51 +431,6 @@ def test_what_is_raised_between_steps_ends_everything(most, monkeypatch):
     with pytest.raises(Aborted):
         train(nets, Progress(check))
     assert len(nets[0].net.history) == -(-15 // -(-len(X) // 8)) == 3
-
-
-@pytest.mark.parametrize(("sizes", "batch", "expected"), [((64,), 32, 30), ((2000, 2000), 32, 1)])
-def test_large_models_are_not_stacked(sizes, batch, expected):
-    nets = []
-    token = DRIVER.set(lambda net, split: nets.append(Fit(net, split)))
-    try:
-        with pytest.raises(Exception):  # noqa: B017, PT011
-            RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=batch).fit(
-                np.random.RandomState(0).normal(size=(100, 30))
-            )
-    finally:
-        DRIVER.reset(token)
-    found = models_at_once(nets[0])
-    assert found == 1 if expected == 1 else found >= expected
-
-
-@pytest.mark.parametrize(
-    ("n_fits", "most", "n_threads", "sizes"),
-    [
-        (120, 51, 1, [40, 40, 40]),
-        (120, 51, 2, [30, 30, 30, 30]),
-        (120, 128, 2, [60, 60]),
-        (20, 128, 8, [10, 10]),  # small stacks would keep the interpreter busy
-        (20, 3, 4, [3, 3, 3, 3, 3, 3, 2]),
-        (3, 1, 2, [1, 1, 1]),
-        (1, 128, 4, [1]),
-    ],
-)
-def test_stacks_are_of_about_one_size(n_fits, most, n_threads, sizes, monkeypatch):
-    monkeypatch.setattr(fits_module, "models_at_once", lambda fit: most)
-    fits = [object() for _ in range(n_fits)]
-    chunks = fits_module._chunks(fits, n_threads)
-    assert [len(chunk) for chunk in chunks] == sizes
-    assert [fit for chunk in chunks for fit in chunk] == fits
-
-
-@pytest.mark.parametrize(
-    ("devices", "cores_per_thread", "expected"),
-    [(["cpu", "cpu"], 4, 4), (["cpu"], 0.5, 1), (["cpu", "cuda"], 4, 1), (["mps"], 4, 1)],
-)
-def test_cores_that_torch_leaves_idle_are_used(devices, cores_per_thread, expected, monkeypatch):
-    monkeypatch.setattr(fits_module, "cpu_count", lambda: int(cores_per_thread * torch.get_num_threads()))
-    fits = [SimpleNamespace(net=SimpleNamespace(device=device)) for device in devices]
-    assert fits_module._n_threads(fits) == expected
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
