@@ -83,7 +83,7 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
         self : object
             The fitted transformer.
         """
-        with self._aside() as aside:
+        with self._aside() as (aside, _):
             aside.estimator_ = aside._autoencoder().fit(X, sample_weight=sample_weight)
         return self
 

@@ -169,6 +169,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         "gradient_penalty",
         "discriminator_learning_rate",
     }
+    kept_when_going_on = BaseAutoencoder.kept_when_going_on | {"discriminator"}
 
     def _module(self, problem: Problem) -> Autoencoder:
         module = self._autoencoder(problem, PointCode, UnitGaussian)

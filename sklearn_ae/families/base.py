@@ -1,5 +1,6 @@
 """The scikit-learn surface that all families share."""
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -22,7 +23,17 @@ from sklearn_ae.families.documentation import documented
 from sklearn_ae.families.fitted import FittedAside, of_one_fit
 from sklearn_ae.families.generation import rows_of_classes
 from sklearn_ae.families.imputation import drawn_cells, errors_of_guesses, expected_cells
-from sklearn_ae.families.parameters import Anything, Flag, Instance, Number, OneOf, Sizes, Whole, check_parameters
+from sklearn_ae.families.parameters import (
+    Anything,
+    Flag,
+    Instance,
+    Number,
+    OneOf,
+    Sizes,
+    Whole,
+    check_parameters,
+    meaning,
+)
 from sklearn_ae.families.samples import Samples, check_weight, of_mean_one
 from sklearn_ae.families.targets import (
     TARGETS,
@@ -153,6 +164,15 @@ class BaseAutoencoder(
         }
     )
 
+    # What a fit that goes on keeps, since columns, target and weights were made for it. All else may change before it.
+    kept_when_going_on: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("n_components", "hidden_layer_sizes", "activation", "scale"),
+            *("categorical_features", "min_frequency", "max_categories", "likelihood"),
+            *("task", "unlabeled", "class_weight"),
+        }
+    )
+
     net_: AutoencoderNet = field(init=False)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -279,14 +299,14 @@ class BaseAutoencoder(
             If a parameter is out of its range, the input is not what it should be, or the loss does not stay finite.
             The estimator is then what it was before.
         """
-        with self._aside(goes_on=self.warm_start) as aside:
+        with self._aside(goes_on=self.warm_start) as (aside, last):
             check_parameters(aside)
-            again = hasattr(aside, "net_")
-            samples = aside._check_samples(X, y, sample_weight, reset=not again).of_positive_weight()
-            target = aside._target if again else aside._learn_target(samples)
-            if again:
+            aside._check_what_is_kept(last)
+            samples = aside._check_samples(X, y, sample_weight, reset=last is None).of_positive_weight()
+            target = aside._learn_target(samples) if last is None else last._target
+            if last is not None:
                 aside._check_same_target(samples.y)
-            random = aside._random(again)
+            random = aside._random(last)
             valid = None
             if X_val is None and y_val is not None:
                 raise ValueError("y_val needs X_val, the rows that it belongs to, however: X_val=None")
@@ -295,7 +315,7 @@ class BaseAutoencoder(
             elif aside.early_stopping:
                 strata = None if samples.y is None else target.strata(samples.y)
                 samples, valid = samples.split(aside.validation_fraction, strata, random)
-            aside._train(samples, valid, target, random, again=again)
+            aside._train(samples, valid, target, random, last)
         return self
 
     def partial_fit(
@@ -330,14 +350,14 @@ class BaseAutoencoder(
         ValueError
             As for ``fit``, or if ``y`` holds labels that are not in ``classes``.
         """
-        with self._aside(goes_on=True) as aside:
+        with self._aside(goes_on=True) as (aside, last):
             check_parameters(aside)
-            again = hasattr(aside, "net_")
-            samples = aside._check_samples(X, y, sample_weight, reset=not again).of_positive_weight()
-            target = aside._target if again else aside._learn_partial_target(samples, classes)
+            aside._check_what_is_kept(last)
+            samples = aside._check_samples(X, y, sample_weight, reset=last is None).of_positive_weight()
+            target = aside._learn_partial_target(samples, classes) if last is None else last._target
             if classes is not None:
                 aside._check_same_classes(target, classes)
-            aside._train(samples, None, target, aside._random(again), again=again, max_iter=1, schedule="constant")
+            aside._train(samples, None, target, aside._random(last), last, max_iter=1, schedule="constant")
         return self
 
     def _train(
@@ -346,25 +366,25 @@ class BaseAutoencoder(
         valid: Samples | None,
         target: Target,
         random: np.random.RandomState,
+        last: Self | None,
         *,
-        again: bool,
         max_iter: int | None = None,
         schedule: str | None = None,
     ) -> None:
-        """Train a new net, or a copy of the one there is, and take over what came out."""
-        self._target = target
-        if again:
-            self._check_same_scale()
-        else:
+        """Train a new net, which goes on from that of the last fit if there is one, and take over what came out."""
+        self._target, self._random_state = target, random
+        if last is None:
             layout, labels = self._schema.layout, self._schema.labels
             self._table = NumericTable.fit(samples.X, samples.weight, self.scale, layout.n_numbers, labels)
         problem = self._problem(samples)
-        net = self._new_net(problem, samples.X.dtype, random, again=again)
+        net = self._new_net(problem, samples.X.dtype, random, again=last is not None)
         net.max_epochs, net.schedule = max_iter or self.max_iter, schedule or self.learning_rate_schedule
         net.seed = random.randint(2**31 - 1)
         net.callbacks, net.verbose = self._callbacks(watched=valid is not None), int(self.verbose)
         net.initialize_callbacks()
-        self.net_ = net.go_on_from(self.net_) if again else net
+        if last is not None:
+            self._go_on(net, last)
+        self.net_ = net
         rows = self._rows(samples)
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()
@@ -373,7 +393,7 @@ class BaseAutoencoder(
     def _tell(self) -> None:
         """Set the attributes that tell of a training."""
         self._n_features_out = self.n_components
-        self.n_iter_ = len(self.net_.history)
+        self.n_iter_ = len(self.net_.history) - self.net_.first_epoch_
         self.loss_curve_ = list(self.net_.history[:, "train_loss"])
         self.loss_ = self.loss_curve_[-1]
         if self._target.classes is not None:
@@ -421,7 +441,7 @@ class BaseAutoencoder(
         same = {
             name: value for name, value in self.get_params(deep=False).items() if name not in self.differs_in_a_stack
         }
-        return type(self), _hashable(same), _hashable(problem.layout.numbers), problem.full_batch, type(problem.target)
+        return type(self), meaning(same), meaning(problem.layout.numbers), problem.full_batch, type(problem.target)
 
     def _callbacks(self, *, watched: bool) -> list[Any]:
         stopping = [early_stopping(self.n_iter_no_change, self.tol, bool(self.verbose))]
@@ -435,13 +455,14 @@ class BaseAutoencoder(
         except (RuntimeError, AssertionError) as error:  # torch raises either, by kind of device
             raise ValueError(f"device must be one that torch can reach, however: device={self.device!r}") from error
 
-    def _random(self, again: bool) -> np.random.RandomState:
-        """Return a generator of our own, so that numpy's global one is never moved; a fit that goes on has another."""
-        if isinstance(self.random_state, np.random.RandomState):
-            return self.random_state
+    def _random(self, last: Self | None) -> np.random.RandomState:
+        """Return the generator of a fit, never numpy's global one; a seed gives one that later fits go on with."""
         if self.random_state is None:
             return _fresh_random()
-        return np.random.RandomState([int(self.random_state), self.n_iter_ if again else 0])
+        own = isinstance(self.random_state, np.random.RandomState)
+        if own or last is None or "random_state" in self._changes(last):
+            return check_random_state(self.random_state)
+        return copy.deepcopy(last._random_state)
 
     # What is checked before anything is changed
 
@@ -505,12 +526,24 @@ class BaseAutoencoder(
             raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
         return ClassTarget.of(classes, samples.y, self.unlabeled, self.class_weight)
 
-    def _check_same_scale(self) -> None:
-        if self.scale != self._table.scale:
-            raise ValueError(
-                f"a fit that goes on keeps the scale of its columns, scale={self._table.scale!r}, however: "
-                f"scale={self.scale!r}. Set warm_start=False and call fit to begin anew"
-            )
+    def _changes(self, last: Self) -> dict[str, tuple[Any, Any]]:
+        """Return the parameters that mean something else than in the last fit: by name, what they were and are."""
+        fitted, now = last.get_params(deep=False), self.get_params(deep=False)
+        return {name: (fitted[name], now[name]) for name in now if meaning(fitted[name]) != meaning(now[name])}
+
+    def _check_what_is_kept(self, last: Self | None) -> None:
+        changes = {} if last is None else self._changes(last)
+        kept = {name: values for name, values in changes.items() if name in self.kept_when_going_on}
+        if kept:
+            raise ValueError(_keeps(kept))
+
+    def _go_on(self, net: AutoencoderNet, last: Self) -> None:
+        """Let a net go on from that of the last fit."""
+        try:
+            net.go_on_from(last.net_)
+        except ValueError as error:
+            changes = self._changes(last)
+            raise (ValueError(_keeps(changes)) if changes else error) from error
 
     def _check_same_target(self, y: NDArray | None) -> None:
         fitted = not isinstance(self._target, NoTarget)
@@ -851,15 +884,10 @@ def _class_probabilities(module: Autoencoder, batch: Batch) -> Tensor:
     return module.predict(batch.x).softmax(1)
 
 
-def _hashable(value: Any) -> Hashable:
-    """Return what is equal for equal values."""
-    if isinstance(value, Mapping):
-        return tuple((name, _hashable(of_name)) for name, of_name in value.items())
-    if isinstance(value, list | tuple | np.ndarray):
-        return tuple(map(_hashable, value))
-    if isinstance(value, partial):  # clone makes another one of it
-        return value.func, _hashable(value.args), _hashable(value.keywords)
-    return (type(value).__name__, value) if isinstance(value, Hashable) else id(value)
+def _keeps(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the message about parameters that a fit which goes on can't change."""
+    were, are = (", ".join(f"{name}={values[i]!r}" for name, values in changes.items()) for i in (0, 1))
+    return f"a fit that goes on keeps {were}, got {are}. To begin anew, call fit with warm_start=False"
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

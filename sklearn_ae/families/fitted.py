@@ -31,13 +31,14 @@ class FittedAside:
             cls.transform = of_one_fit(cls.transform)  # type: ignore[attr-defined]
 
     @contextmanager
-    def _aside(self, *, goes_on: bool = False) -> Iterator[Self]:
-        """Hand out a copy to fit, which knows the last fit if it goes on from there; it counts if nothing is raised."""
+    def _aside(self, *, goes_on: bool = False) -> Iterator[tuple[Self, Self | None]]:
+        """Hand out a copy to fit, and the fit that it goes on from, if any; the copy counts if nothing is raised."""
         own = dict(vars(self))
-        last = own.pop("_last_fit", None)
+        fitted = own.pop("_last_fit", None)
+        last = fitted if goes_on else None
         aside = object.__new__(type(self))
-        vars(aside).update({**vars(last), **own} if goes_on and last is not None else own)
-        yield aside
+        vars(aside).update(own if last is None else {**vars(last), **own})
+        yield aside, last
         vars(aside)["_last_fit"] = None
         self._last_fit: Self | None = aside
 
