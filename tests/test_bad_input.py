@@ -249,9 +249,13 @@ def test_a_warm_start_goes_on_with_the_same_target_and_module(family):
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X), "warm start.*y")
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X, Y + 1), r"\[0, 1, 2\].*\[1, 2, 3\]")
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X, VALUES), "Unknown label type|classes")
-    check_refused(fitted(family, warm_start=True, hidden_layer_sizes=(9,)), lambda e: e.fit(X, Y), "keeps its module")
+    check_refused(
+        fitted(family, warm_start=True, hidden_layer_sizes=(9,)),
+        lambda e: e.fit(X, Y),
+        r"keeps hidden_layer_sizes=\(8,\), got",
+    )
     wider = fitted(family, warm_start=True, n_components=3)
-    with pytest.raises(ValueError, match="keeps its module"):
+    with pytest.raises(ValueError, match="keeps n_components=2, got n_components=3"):
         wider.fit(X, Y)
     assert learned(wider.set_params(n_components=2)) == learned(fitted(family, warm_start=True))
     without = tiny(family, warm_start=True).fit(X)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sklearn_ae.families.base import BaseAutoencoder, Problem
+from sklearn_ae.families.fitted import of_one_fit
 from sklearn_ae.families.parameters import Number, OneOf
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
@@ -168,6 +169,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         "gradient_penalty",
         "discriminator_learning_rate",
     }
+    kept_when_going_on = BaseAutoencoder.kept_when_going_on | {"discriminator"}
 
     def _module(self, problem: Problem) -> Autoencoder:
         module = self._autoencoder(problem, PointCode, UnitGaussian)
@@ -211,6 +213,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
     def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
         return torch.from_numpy(random.normal(size=(n_samples, self.n_components)))
 
+    @of_one_fit
     def discriminate(self, X: ArrayLike) -> NDArray:
         """Return how probable the discriminator finds it that rows are real.
 
