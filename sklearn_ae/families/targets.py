@@ -1,6 +1,5 @@
 """What y means: classes, values, or nothing."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Real
@@ -9,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
@@ -16,7 +16,14 @@ from sklearn.utils.validation import check_array, column_or_1d
 from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
+from sklearn_ae.tables.containers import with_nan
+from sklearn_ae.warning import warn
 
+# In scikit-learn's words.
+COLUMN = (
+    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
+    "example using ravel()"
+)
 MANY_CLASSES = 50  # numbers in y beyond which one may have meant values
 
 
@@ -111,7 +118,10 @@ class ClassTarget(Target):
             raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
         if y is not None and not is_unlabeled(y, unlabeled).all():
             _check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
-        return cls(np.unique(check_target(classes, None)), unlabeled, class_weight).checked()
+        labels = check_target(classes, None, name="classes")
+        if not len(labels):
+            raise ValueError(f"classes must hold all labels that may come, got {classes!r}")
+        return cls(np.unique(labels), unlabeled, class_weight).checked()
 
     def checked(self) -> Self:
         """Return the target itself if the class weights are ones of its classes."""
@@ -157,7 +167,10 @@ class ClassTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy."""
-        return float(accuracy_score(y, prediction, sample_weight=weight))
+        try:
+            return float(accuracy_score(y, prediction, sample_weight=weight))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must hold labels such as {self.classes.tolist()}, got {y[:5].tolist()}") from error
 
 
 class ValueTarget(Target):
@@ -208,12 +221,17 @@ class ValueTarget(Target):
 TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
 
 
-def check_target(y: ArrayLike, unlabeled: Any) -> NDArray:
-    """Return y as an array of shape (n,) whose labelled rows are finite."""
-    checked: NDArray = column_or_1d(y, warn=True)
-    labeled = ~is_unlabeled(checked, unlabeled)
-    if labeled.any():
-        check_array(checked[labeled], ensure_2d=False, dtype=None, input_name="y")
+def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
+    """Return y as an array of shape (n,) whose labelled rows are finite; what is missing in it is NaN."""
+    y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
+    checked: NDArray = with_nan(column_or_1d(y))
+    if np.ndim(y) > 1:
+        warn(COLUMN, DataConversionWarning)
+    labels = checked[~is_unlabeled(checked, unlabeled)]
+    if labels.dtype == object and (labels != labels).any():  # noqa: PLR0124 - holds for NaN only
+        raise ValueError(f"Input {name} contains NaN. Set unlabeled=float('nan') if it marks rows without a label")
+    if len(labels):
+        check_array(labels, ensure_2d=False, dtype=None, input_name=name)
     return checked
 
 
@@ -223,10 +241,7 @@ def check_labeled(y: NDArray, unlabeled: Any) -> None:
     if not labeled.any():
         raise ValueError(f"y must hold at least one labelled sample, however all {len(y)} are {unlabeled!r}")
     if unlabeled is not None and labeled.all():
-        warnings.warn(
-            f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels",
-            stacklevel=2,
-        )
+        warn(f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels")
 
 
 def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
@@ -239,7 +254,11 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
 
 
 def _check_labels(labels: NDArray, unlabeled: Any) -> None:
-    kind = type_of_target(labels, input_name="y")
+    try:
+        kind = type_of_target(labels, input_name="y")
+    except TypeError as error:  # they can't be compared
+        types = sorted({type(label).__name__ for label in labels.tolist()})
+        raise TypeError(f"y must hold labels of one type, got {' and '.join(types)}") from error
     if kind not in ("binary", "multiclass"):
         raise ValueError(
             f"Unknown label type: {kind}. With task='classification' y must hold classes; set task='regression' to "
@@ -247,12 +266,9 @@ def _check_labels(labels: NDArray, unlabeled: Any) -> None:
         )
     distinct = np.unique(labels)
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
-        warnings.warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label", stacklevel=2)
+        warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
     if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
-        warnings.warn(
-            f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values",
-            stacklevel=2,
-        )
+        warn(f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values")
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:
