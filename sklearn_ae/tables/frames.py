@@ -53,17 +53,8 @@ class FrameContainer(Container):
 
     def kind(self, position: int) -> str:
         """Return "number", "whole number", "truth" or "category", by the dtype of a column."""
+        self._check_dtype(position)
         dtype = self.dtypes[position]
-        if dtype in TEMPORAL:
-            raise TypeError(
-                f"columns must hold numbers, truth values or categories, got times ({dtype}) in "
-                f"{self.label(position)}: leave it out, or make numbers of it, for example with skrub.TableVectorizer"
-            )
-        if dtype in TOO_WIDE or dtype in REFUSED:
-            raise TypeError(
-                f"columns must hold numbers of at most 64 bits, truth values or categories, got {dtype} in "
-                f"{self.label(position)}: convert it, or leave it out"
-            )
         if dtype.is_numeric():
             return "whole number" if dtype.is_integer() else "number"
         if dtype == nw.Boolean:
@@ -71,6 +62,20 @@ class FrameContainer(Container):
         if dtype in (nw.String, nw.Categorical, nw.Enum):
             return "category"
         return self._kind_of_objects(position)
+
+    def _check_dtype(self, position: int) -> None:
+        """Raise if a column is of a dtype of which no numbers can be made exactly, or at all."""
+        dtype = self.dtypes[position]
+        if type(dtype) in TEMPORAL:
+            raise TypeError(
+                f"columns must hold numbers, truth values or categories, got times ({dtype}) in "
+                f"{self.label(position)}: leave it out, or make numbers of it, for example with skrub.TableVectorizer"
+            )
+        if type(dtype) in TOO_WIDE or type(dtype) in REFUSED:
+            raise TypeError(
+                f"columns must hold numbers of at most 64 bits, truth values or categories, got {dtype} in "
+                f"{self.label(position)}: convert it, or leave it out"
+            )
 
     def _kind_of_objects(self, position: int) -> str:
         values, missing = self.values(position)
@@ -114,6 +119,8 @@ class FrameContainer(Container):
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
+        for position in positions:
+            self._check_dtype(position)
         whole = list(positions) == list(range(len(self.names)))
         frame = self.frame if whole else self.frame[:, list(positions)]
         return Frame(frame.to_native(), [self.label(position) for position in positions])
@@ -160,6 +167,8 @@ class PandasContainer(FrameContainer):
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
+        for position in positions:
+            self._check_dtype(position)
         frame = self.frame.to_native().iloc[:, list(positions)]
         for place, dtype in enumerate(frame.dtypes):
             if dtype.kind == "O":  # None and NA are no numbers
