@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from numbers import Real
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -16,7 +15,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
-from sklearn_ae.tables.containers import with_nan
+from sklearn_ae.tables.containers import missing_cells, with_nan
 from sklearn_ae.warning import warn
 
 # In scikit-learn's words.
@@ -121,7 +120,7 @@ class ClassTarget(Target):
         labels = check_target(classes, None, name="classes")
         if not len(labels):
             raise ValueError(f"classes must hold all labels that may come, got {classes!r}")
-        return cls(np.unique(labels), unlabeled, class_weight).checked()
+        return cls(_distinct(labels, "classes"), unlabeled, class_weight).checked()
 
     def checked(self) -> Self:
         """Return the target itself if the class weights are ones of its classes."""
@@ -199,8 +198,11 @@ class ValueTarget(Target):
             raise ValueError(f"class_weight must be None with task='regression', however: {class_weight!r}")
         labeled = ~is_unlabeled(y, unlabeled)
         values, weight = _numbers(y[labeled]), None if weight is None else weight[labeled]
-        location = float(np.average(values, weights=weight))
-        spread = float(np.sqrt(np.average(np.square(values - location), weights=weight)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            location = float(np.average(values, weights=weight))
+            spread = float(np.sqrt(np.average(np.square(values - location), weights=weight)))
+        if not np.isfinite(spread):
+            raise ValueError(f"y must have a finite variance, got values up to {np.abs(values).max():g}")
         return cls(location, spread if spread > 0 else 1.0, unlabeled)
 
     def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -248,31 +250,36 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
     """Return which rows of y hold the marker, (n,); NaN may be one."""
     if marker is None:
         return np.zeros(len(y), dtype=bool)
-    if isinstance(marker, Real) and np.isnan(float(marker)):
+    if missing_cells(np.array([marker], dtype=object))[0]:
         return y != y  # noqa: PLR0124 - holds for NaN only, in arrays of objects as well
     return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
 
 
 def _check_labels(labels: NDArray, unlabeled: Any) -> None:
-    try:
-        kind = type_of_target(labels, input_name="y")
-    except TypeError as error:  # they can't be compared
-        types = sorted({type(label).__name__ for label in labels.tolist()})
-        raise TypeError(f"y must hold labels of one type, got {' and '.join(types)}") from error
+    distinct = _distinct(labels, "y")
+    kind = type_of_target(labels, input_name="y")
     if kind not in ("binary", "multiclass"):
         raise ValueError(
             f"Unknown label type: {kind}. With task='classification' y must hold classes; set task='regression' to "
             "predict values, or task=None to ignore y"
         )
-    distinct = np.unique(labels)
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
         warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
     if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
         warn(f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values")
 
 
+def _distinct(labels: NDArray, name: str) -> NDArray:
+    """Return the labels that occur, sorted."""
+    try:
+        return np.unique(labels)
+    except TypeError as error:  # they can't be compared
+        types = sorted({type(label).__name__ for label in labels.tolist()})
+        raise TypeError(f"{name} must hold labels of one type, got {' and '.join(types)}") from error
+
+
 def _numbers(y: NDArray) -> NDArray[np.float64]:
     try:
-        return y.astype(np.float64)
+        return y.astype(np.float64, casting="unsafe" if y.dtype.kind not in "mMc" else "same_kind")
     except (TypeError, ValueError) as error:
         raise ValueError(f"with task='regression' y must hold numbers, however: dtype {y.dtype}") from error
