@@ -67,9 +67,10 @@ class Frame:
             raise error
 
     def _checked(self, part: Any, dtype: Any) -> NDArray:
-        return check_array(
-            nw.to_native(part, pass_through=True), dtype=dtype, ensure_all_finite="allow-nan", input_name="X"
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities cancel in a sum
+            return check_array(
+                nw.to_native(part, pass_through=True), dtype=dtype, ensure_all_finite="allow-nan", input_name="X"
+            )
 
     def _find_no_number(self, part: Any) -> None:
         """Raise if a cell can't be read as a number, and name its column."""
