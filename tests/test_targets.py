@@ -297,7 +297,7 @@ def test_constant_values_are_predicted_as_they_are(value):
 
 
 def test_values_must_be_numbers():
-    with pytest.raises(ValueError, match="with task='regression' y must hold numbers, however: dtype"):
+    with pytest.raises(ValueError, match="with task='regression' y must hold numbers, got dtype"):
         learned(LETTERS, task="regression")
 
 

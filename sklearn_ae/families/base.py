@@ -836,6 +836,7 @@ class BaseAutoencoder(
             partial(self._generated, random=random),
             lambda cells: self.net_.apply(_class_probabilities, Rows(Batch(self._codes(cells)))),
             random,
+            classes,
         )
 
     def _codes(self, codes: NDArray | Tensor) -> Tensor:

@@ -48,7 +48,10 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
         return None
     if np.ndim(np.asarray(sample_weight)) != 1:
         raise ValueError(f"sample_weight must be 1-dimensional, however: shape {np.shape(np.asarray(sample_weight))}")
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    try:
+        weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    except OverflowError as error:
+        raise ValueError(f"sample_weight must hold finite numbers, got: {error}") from error
     check_consistent_length(X, weight)
     if (weight < 0).any():
         raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")

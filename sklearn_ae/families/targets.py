@@ -111,7 +111,7 @@ class ClassTarget(Target):
             raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
         if y is not None and not is_unlabeled(y, unlabeled).all():
             _check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
-        return cls(np.unique(check_target(classes, None)), unlabeled, class_weight).checked()
+        return cls(check_classes(classes), unlabeled, class_weight).checked()
 
     def checked(self) -> Self:
         """Return the target itself if the class weights are ones of its classes."""
@@ -157,6 +157,7 @@ class ClassTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy."""
+        _check_kind(y, "y")
         return float(accuracy_score(y, prediction, sample_weight=weight))
 
 
@@ -202,19 +203,28 @@ class ValueTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the coefficient of determination."""
-        return float(r2_score(y, prediction, sample_weight=weight))
+        return float(r2_score(_numbers(y), prediction, sample_weight=weight))
 
 
 TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
 
 
-def check_target(y: ArrayLike, unlabeled: Any) -> NDArray:
+def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
     """Return y as an array of shape (n,) whose labelled rows are finite."""
     checked: NDArray = column_or_1d(y, warn=True)
     labeled = ~is_unlabeled(checked, unlabeled)
     if labeled.any():
-        check_array(checked[labeled], ensure_2d=False, dtype=None, input_name="y")
+        check_array(checked[labeled], ensure_2d=False, dtype=None, input_name=name)
     return checked
+
+
+def check_classes(classes: ArrayLike) -> NDArray:
+    """Return the classes that were announced, sorted, each once."""
+    if np.ndim(classes) != 1 or not len(np.asarray(classes)):
+        raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
+    checked = check_target(classes, None, "classes")
+    _check_kind(checked, "classes")
+    return np.unique(checked)
 
 
 def check_labeled(y: NDArray, unlabeled: Any) -> None:
@@ -238,13 +248,21 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
     return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
 
 
-def _check_labels(labels: NDArray, unlabeled: Any) -> None:
-    kind = type_of_target(labels, input_name="y")
+def _check_kind(labels: NDArray, name: str) -> None:
+    """Raise unless labels are ones of classes."""
+    try:
+        kind = type_of_target(labels, input_name=name)
+    except TypeError as error:  # there is no order among them, or they are bytes
+        raise TypeError(f"{name} must hold labels of one kind, numbers or strings, got: {error}") from error
     if kind not in ("binary", "multiclass"):
         raise ValueError(
-            f"Unknown label type: {kind}. With task='classification' y must hold classes; set task='regression' to "
-            "predict values, or task=None to ignore y"
+            f"Unknown label type: {kind}. With task='classification' {name} must hold classes; set task='regression' "
+            "to predict values, or task=None to ignore y"
         )
+
+
+def _check_labels(labels: NDArray, unlabeled: Any) -> None:
+    _check_kind(labels, "y")
     distinct = np.unique(labels)
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
         warnings.warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label", stacklevel=2)
@@ -257,6 +275,9 @@ def _check_labels(labels: NDArray, unlabeled: Any) -> None:
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:
     try:
-        return y.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"with task='regression' y must hold numbers, however: dtype {y.dtype}") from error
+        numbers = y.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"with task='regression' y must hold numbers, got dtype {y.dtype}: {error}") from error
+    if y.dtype.kind in "mM" or not np.isfinite(numbers).all():
+        raise ValueError(f"with task='regression' y must hold finite numbers, got dtype {y.dtype}: {y[:3]!r}, ...")
+    return numbers
