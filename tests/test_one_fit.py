@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import UndefinedMetricWarning
 from skorch.callbacks import Callback
 
 from sklearn_ae import AutoencoderImputer, RegularizedAutoencoder
@@ -257,6 +258,14 @@ def test_every_method_that_reads_a_fit_is_among_those_that_are_read_here(family)
     }
     available = {name for name in methods if not name.startswith("metadata")}
     assert {name for name in available - read if hasattr(getattr(family, name), "__code__")} == set()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_warnings_of_a_method_point_at_the_line_that_calls_it(family):
+    fitted = family(**SMALL, unlabeled=1).fit(TABLE, Y)
+    with pytest.warns(UndefinedMetricWarning) as found:
+        fitted.score(TABLE, np.ones(30, dtype=int))
+    assert found[0].filename == __file__
 
 
 class Calibrated(RegularizedAutoencoder):

@@ -717,7 +717,7 @@ class BaseAutoencoder(
             return float(np.average(self.score_samples(X), weights=weight))
         labeled = ~is_unlabeled(y, self.unlabeled)
         if not labeled.any():
-            warnings.warn("no row of y has a label: the score is not defined", UndefinedMetricWarning, stacklevel=2)
+            warnings.warn("no row of y has a label: the score is not defined", UndefinedMetricWarning, stacklevel=3)
             return float("nan")
         weight = None if weight is None else weight[labeled]
         return self._target.score(y[labeled], self.predict(X)[labeled], weight)
