@@ -192,7 +192,7 @@ class AutoencoderNet(NeuralNet):
         self._set_training(training)
         asked = {phase.name: requests(self.module_, phase, dataset.slice(0, 2)) for phase in phases}
         if training:
-            return EqualBatches(dataset, self.batch_size, torch.Generator().manual_seed(self.seed), asked)
+            return EqualBatches(dataset, self.batch_size, noise.generator(self.seed), asked)
         return Chunks(dataset, chunk_size(dataset), self.seed, asked)
 
     def partial_fit(self, X: Split, y: None = None, classes: None = None, **fit_params: Any) -> "AutoencoderNet":
@@ -279,7 +279,7 @@ class AutoencoderNet(NeuralNet):
             sizes.append(batch.rows.x.shape[0])
             if listened_to:
                 self._end_batch(batch, terms, training, prefix)
-        share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+        share = torch.tensor(sizes, dtype=torch.float64, device="cpu") / sum(sizes)
         means = share @ torch.stack(log).to("cpu", torch.float64)
         return dict(zip(terms, means.tolist(), strict=True))
 

@@ -217,7 +217,7 @@ class _Watched:
         places = torch.tensor(self.places, device=self.batches[0][0]["x"].device)
         with self.nets[0].precision():
             terms = [self.phase.terms(places, rows, draws) for rows, draws in self.batches]
-        sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64)
+        sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64, device="cpu")
         values = torch.stack([torch.stack(list(of_chunk.values())) for of_chunk in terms]).to("cpu", torch.float64)
         return _by_model(terms[0], torch.tensordot(sizes / sizes.sum(), values, 1))
 
