@@ -1,6 +1,7 @@
 """The skorch net that runs the phases of a family."""
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
@@ -21,6 +22,7 @@ from skorch.callbacks import (
     LRScheduler,
     PrintLog,
 )
+from skorch.exceptions import DeviceWarning
 from skorch.utils import noop
 from torch import Tensor, nn
 
@@ -158,6 +160,34 @@ class AutoencoderNet(NeuralNet):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(phases={[phase.name for phase in self.phases]}, device={str(self.device)!r})"
+
+    # What travels in a pickle or a copy
+
+    # What may hold tensors goes to the CPU where a pickle is read and there is no GPU; skorch adds the optimizers.
+    cuda_dependent_attributes_ = ["module", "phases", "watched", "optimizer", "callbacks", "signature"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was recorded of the step: it is bound to the memory of this process."""
+        state = super().__getstate__()
+        state.pop("step_", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go to the CPU if the device of the net is not there."""
+        super().__setstate__({**state, "device": _at_hand(state["device"])})
+        self._begin_anew()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "AutoencoderNet":
+        """Copy on the device, and copy also what no pickle can hold."""
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        kept = {name: value for name, value in vars(self).items() if name != "step_"}
+        copied.__dict__.update(copy.deepcopy(kept, memo))
+        copied._begin_anew()
+        return copied
+
+    def _begin_anew(self) -> None:
+        if self.initialized_:
+            self.step_ = self._new_step()
 
     # What skorch initializes
 
@@ -435,6 +465,20 @@ class AutoencoderNet(NeuralNet):
         first = rows.slice(0, chunk_size(rows))
         if not self.module_(first.x, first.observed).isfinite().all():
             self._check_converging({"reconstructed rows": nan})
+
+
+def _at_hand(device: Any) -> Any:
+    """Return the device if torch can reach it, else the CPU."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # torch raises either, by kind of device
+        warnings.warn(
+            f"the fit was made on the device {str(device)!r}, which torch can't reach here: it is loaded onto the CPU",
+            DeviceWarning,
+            stacklevel=4,
+        )
+        return "cpu"
+    return device
 
 
 def _listens(callback: Callback, event: str) -> bool:
