@@ -130,6 +130,12 @@ class Autoencoder(nn.Module):
             state.update({name: own_memory(value) for name, value in state.items()})
         return state
 
+    def separate(self) -> None:
+        """Give buffers that are part of larger memory, as in a stack, memory of their own again."""
+        for module in self.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, own_memory(buffer))
+
     def counted(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
         """Return how much the cost of each cell counts while training, (n, n_cells), or None where all count alike."""
         if self.column_weight is None:

@@ -112,7 +112,7 @@ class Stack:
         self.optimizers = {
             phase.name: StackedAdam([of_model[phase.name] for of_model in optimizers]) for phase in self.phases
         }
-        self.state = self._parameters() | self._own_buffers()
+        self.state = self._parameters() | self._unmoved() | self._own_buffers()
         self.memory = _Memory([epoch.batches for epoch in epochs])
         module = copy.deepcopy(nets[0].module_).train()  # the models themselves may end before the others
         self.stacked = {
@@ -172,8 +172,18 @@ class Stack:
             )
         }
 
+    def _unmoved(self) -> Tensors:
+        """Stack the parameters that no phase moves: they differ between models all the same."""
+        modules = [net.module_ for net in self.nets]
+        moved = {name for phase in self.phases for name in phase.parameters(modules[0])}
+        return {
+            name: torch.stack([module.get_parameter(name).detach() for module in modules])
+            for name, _ in modules[0].named_parameters()
+            if name not in moved
+        }
+
     def _own_buffers(self) -> Tensors:
-        """Stack what differs between models or is learned; what all share stays where it is."""
+        """Stack what differs between models or is learned, until it is separated; what all share stays where it is."""
         modules, stacked = [net.module_ for net in self.nets], {}
         for name, buffer in modules[0].named_buffers():
             of_models = [module.get_buffer(name) for module in modules]
