@@ -36,7 +36,8 @@ from sklearn_ae.training.step import Gradients, Step
 
 CHUNK = 2048  # rows of a chunk on the CPU when nothing is trained, ...
 CHUNK_CELLS = 1 << 19  # ... or about as many cells, in a table of many columns
-DEVICE_CHUNK = 1 << 16  # rows of a chunk on a GPU
+DEVICE_CHUNK = 1 << 16  # rows of a chunk on a GPU, ...
+DEVICE_CELLS = 1 << 24  # ... or about as many numbers, where a layer or the table is wide
 DIVERGED = 1e10  # growth of the loss since the first epoch that no fit comes back from
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -350,15 +351,15 @@ class AutoencoderNet(NeuralNet):
     ) -> NDArray:
         """Return ``finish(function(module, batch))`` for all rows, computed in chunks that stay in the cache.
 
-        From a GPU, all values come at once, and are finished in chunks.
+        On a GPU chunks are larger, and their values leave it before the next ones are computed.
         """
         self._set_training(False)
         on_cpu = torch.device(self.device).type == "cpu"
         with self.precision():
-            size = chunk_size(rows) if on_cpu else DEVICE_CHUNK
-            values = (function(self.module_, chunk.rows) for chunk in Chunks(rows, size))
-            values = values if on_cpu else torch.cat(list(values)).cpu().split(CHUNK)
-            return _stacked((finish(_for_numpy(chunk)) for chunk in values), len(rows), dtype)
+            size = chunk_size(rows) if on_cpu else device_chunk_size(rows, self.module_)
+            values = (function(self.module_, chunk.rows).cpu() for chunk in Chunks(rows, size))
+            parts = (part for of_chunk in values for part in of_chunk.split(CHUNK))
+            return _stacked((finish(_for_numpy(part)) for part in parts), len(rows), dtype)
 
     @property
     def why_alone(self) -> str | None:
@@ -496,6 +497,13 @@ def _checked(batches: Iterable[Minibatch], check: Callable[[], None]) -> Iterato
 def chunk_size(rows: Rows) -> int:
     """Return how many rows are handled at once on a CPU when nothing is trained."""
     return max(1, min(CHUNK, CHUNK_CELLS // max(1, rows.n_cells)))
+
+
+def device_chunk_size(rows: Rows, module: Autoencoder) -> int:
+    """Return how many rows are handled at once on a GPU when nothing is trained."""
+    layers = [*module.encoder.modules(), *module.decoder.modules()]
+    widths = [max(layer.in_features, layer.out_features) for layer in layers if isinstance(layer, nn.Linear)]
+    return max(1, min(DEVICE_CHUNK, DEVICE_CELLS // max(rows.n_cells, *widths)))
 
 
 def _for_numpy(values: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """Several models as one: they have one signature, and are trained by one program."""
 
 import copy
+import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -132,7 +134,9 @@ class Stack:
         """Train for an epoch, and look at the watched rows; return the means of the terms for each model."""
         changes = [optimizer.prepare() for optimizer in self.optimizers.values()]
         if any(changes):
-            self._step = Repeated(self._as_written, self.memory.rows["x"], PLAIN_STEPS)
+            # Through a proxy: what holds itself is in memory until the garbage collector comes by.
+            as_written = partial(Stack._as_written, weakref.proxy(self))
+            self._step = Repeated(as_written, self.memory.rows["x"], PLAIN_STEPS)
         log = []
         for _ in self.memory.batches():
             self.check()
