@@ -231,7 +231,7 @@ class BaseAutoencoder(
 
     def _learn_afterwards(self, rows: Rows, random: np.random.RandomState) -> None:
         """Learn after training what samples and draws of cells need."""
-        generator = torch.Generator().manual_seed(random.randint(2**31 - 1))
+        generator = noise.generator(random.randint(2**31 - 1))
         self._errors = errors_of_guesses(self.net_, rows, self._schema.layout.n_numbers, generator)
 
     # Parts of a module and of phases, for the families
@@ -425,7 +425,7 @@ class BaseAutoencoder(
     ) -> AutoencoderNet:
         device = self._torch_device()
         module = self._module(problem)
-        draw_weights(module, torch.Generator().manual_seed(random.randint(2**31 - 1)))
+        draw_weights(module, noise.generator(random.randint(2**31 - 1)))
         if self.precision != "auto":
             exact = self.precision == "float64"
         elif again:
@@ -802,7 +802,7 @@ class BaseAutoencoder(
         if n_draws is None:
             return filled(self._expected_cells)
         random = _fresh_random() if random_state is None else check_random_state(random_state)
-        with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):
+        with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return [filled(self._drawn_cells) for _ in range(n_draws)]
 
     @of_one_fit
@@ -868,7 +868,7 @@ class BaseAutoencoder(
         )
 
     def _codes(self, codes: NDArray | Tensor) -> Tensor:
-        return torch.as_tensor(codes).to(next(self.module_.parameters()))
+        return torch.as_tensor(codes, device="cpu").to(next(self.module_.parameters()))
 
     def _log_likelihood_in_units(self, module: Autoencoder, batch: Batch) -> Tensor:
         return self._log_likelihood(module, batch) - self._table.log_volume(batch.x, batch.observed)

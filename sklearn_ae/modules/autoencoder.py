@@ -119,8 +119,8 @@ class Autoencoder(nn.Module):
         self.columns = columns
         self.head = head
         self.corruption = corruption
-        self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64), persistent=False)
-        weight = None if column_weight is None else torch.tensor(column_weight)
+        self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64, device="cpu"), persistent=False)
+        weight = None if column_weight is None else torch.tensor(column_weight, dtype=torch.float32, device="cpu")
         self.register_buffer("column_weight", weight, persistent=False)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:

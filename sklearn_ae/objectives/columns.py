@@ -91,7 +91,8 @@ class Gaussian(Numbers):
     def __init__(self, n_columns: int, *, sigma: float = 1.0, per_column: bool = False, fixed: bool = False) -> None:
         super().__init__(n_columns)
         self.fixed = fixed
-        variance = torch.full((n_columns,) if per_column else (), float(sigma) ** 2)
+        shape = (n_columns,) if per_column else ()
+        variance = torch.full(shape, float(sigma) ** 2, dtype=torch.float32, device="cpu")
         self.register_buffer("variance", variance, persistent=not fixed)
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -179,7 +180,7 @@ class NegativeBinomial(Counts):
 
     def __init__(self, n_columns: int) -> None:
         super().__init__(n_columns)
-        self.log_dispersion = nn.Parameter(torch.zeros(n_columns))
+        self.log_dispersion = nn.Parameter(torch.zeros(n_columns, dtype=torch.float32, device="cpu"))
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the negative log-probability under a negative binomial distribution."""
@@ -211,9 +212,9 @@ class Categorical(Columns):
         places = np.arange(max(sizes))
         padded = [start + np.where(places < size, places, 0) for start, size in zip(starts, sizes, strict=True)]
         constants = {
-            "column": torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
-            "category": torch.cat([torch.arange(1.0, size + 1) for size in sizes]),
-            "members": torch.block_diag(*(torch.ones(size, 1) for size in sizes)),
+            "column": torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
+            "category": torch.from_numpy(np.concatenate([np.arange(1, size + 1) for size in sizes]).astype(np.float32)),
+            "members": torch.from_numpy(np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, axis=0)),
             "padded": torch.from_numpy(np.concatenate(padded)),
         }
         for name, constant in constants.items():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sklearn_ae.modules import noise
 from sklearn_ae.modules.noise import Request
 from sklearn_ae.objectives.terms import Batch
 
@@ -226,7 +227,7 @@ class EqualBatches:
         """Return the rows of each batch in this epoch, or None for the single batch that is always there."""
         if self.n_batches == 1:
             return None
-        permutation = torch.randperm(len(self.rows), generator=self.generator)
+        permutation = torch.randperm(len(self.rows), generator=self.generator, device="cpu")
         order = torch.cat([permutation, permutation[: self.n_batches * self.size - len(permutation)]])
         return order.to(self.rows.device).view(self.n_batches, self.size)
 
@@ -248,7 +249,7 @@ class Chunks:
         return ceil(len(self.rows) / self.size)
 
     def __iter__(self) -> Iterator[Minibatch]:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = noise.generator(self.seed)
         for start in range(0, len(self.rows), self.size):
             rows = self._by_all_labels(self.rows.slice(start, start + self.size))
             drawn = draw_noise(self.requests, rows.x.shape[0], 1, generator, rows.x)

@@ -1,8 +1,10 @@
 """Several models as one: they have one signature, and are trained by one program."""
 
 import copy
+import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -132,7 +134,9 @@ class Stack:
         """Train for an epoch, and look at the watched rows; return the means of the terms for each model."""
         changes = [optimizer.prepare() for optimizer in self.optimizers.values()]
         if any(changes):
-            self._step = Repeated(self._as_written, self.memory.rows["x"], PLAIN_STEPS)
+            # Through a proxy: what holds itself is in memory until the garbage collector comes by.
+            as_written = partial(Stack._as_written, weakref.proxy(self))
+            self._step = Repeated(as_written, self.memory.rows["x"], PLAIN_STEPS)
         log = []
         for _ in self.memory.batches():
             self.check()
@@ -227,7 +231,7 @@ class _Watched:
         places = torch.tensor(self.places, device=self.batches[0][0]["x"].device)
         with self.nets[0].precision():
             terms = [self.phase.terms(places, rows, draws) for rows, draws in self.batches]
-        sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64)
+        sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64, device="cpu")
         values = torch.stack([torch.stack(list(of_chunk.values())) for of_chunk in terms]).to("cpu", torch.float64)
         return _by_model(terms[0], torch.tensordot(sizes / sizes.sum(), values, 1))
 
