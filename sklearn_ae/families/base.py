@@ -44,7 +44,7 @@ from sklearn_ae.tables.containers import ArrayContainer, Container, FrameContain
 from sklearn_ae.tables.scales import NumericTable, check_support
 from sklearn_ae.tables.schema import NUMERIC, Layout, Options, Schema
 from sklearn_ae.tables.sources import Dense
-from sklearn_ae.training.batches import EncodedRows, Rows
+from sklearn_ae.training.batches import EncodedRows, Rows, cells_with_weights
 from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 
@@ -374,6 +374,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         net.initialize_callbacks()
         self.net_ = net.go_on_from(self.net_) if again else net
         rows = self._rows(samples)
+        if not again and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
+            net.module_.begin(*cells_with_weights(rows))
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()
         self._learn_afterwards(rows, random)
