@@ -63,7 +63,7 @@ from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.scales import NumericTable, check_support
 from sklearn_ae.tables.schema import NUMERIC, Layout, Options, Schema
 from sklearn_ae.tables.sources import Dense
-from sklearn_ae.training.batches import EncodedRows, Rows
+from sklearn_ae.training.batches import EncodedRows, Rows, cells_with_weights
 from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 
@@ -394,6 +394,8 @@ class BaseAutoencoder(
             self._go_on(net, last)
         self.net_ = net
         rows = self._rows(samples)
+        if not again and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
+            net.module_.begin(*cells_with_weights(rows))
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()
         self._learn_afterwards(rows, random)

@@ -272,7 +272,11 @@ def _unscaled(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[N
     return np.zeros_like(mean), np.ones_like(mean)
 
 
-SCALES = {True: _per_column, "common": _common, "quantile": _unscaled, False: _unscaled}
+def _centred(mean: NDArray, variance: NDArray, all_missing: NDArray, labels: Sequence[Any]) -> tuple[NDArray, NDArray]:
+    return mean, np.ones_like(mean)
+
+
+SCALES = {True: _per_column, "common": _common, "quantile": _unscaled, False: _centred}
 
 
 def _moments(X: Source, weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:
