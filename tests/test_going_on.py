@@ -147,6 +147,7 @@ def test_callbacks_and_printed_lines_may_be_asked_for_later(family, capsys):
     assert "train_loss" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:no category of column")
 @families
 def test_what_happens_to_unknown_categories_may_change(family):
     table = pd.DataFrame({"kind": ["a", "b"] * 15, "size": X[:, 0]})

@@ -234,6 +234,7 @@ def test_what_is_set_after_a_fit_waits_for_the_next_one(family):
     assert set(everything.get_params().values()) == {"nonsense"}
 
 
+@pytest.mark.filterwarnings("ignore:no category of column")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_table_of_kinds_comes_back_as_it_was_fitted_whatever_is_set_afterwards(family):
     table = pd.DataFrame({"size": TABLE[:, 0], "kind": ["b", "a", None] * 10, "sold": TABLE[:, 1] > 0})

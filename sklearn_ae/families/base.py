@@ -51,11 +51,19 @@ from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, draw_weights, hidden_lay
 from sklearn_ae.objectives.columns import assembled
 from sklearn_ae.objectives.terms import Batch, Term, learned_noise
 from sklearn_ae.tables.columns import Grouping
-from sklearn_ae.tables.containers import ArrayContainer, Container, FrameContainer, SparseContainer, is_frame
+from sklearn_ae.tables.containers import (
+    ArrayContainer,
+    Container,
+    SparseContainer,
+    check_kind,
+    check_not_empty,
+    with_nan,
+)
+from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.scales import NumericTable, check_support
 from sklearn_ae.tables.schema import NUMERIC, Layout, Options, Schema
 from sklearn_ae.tables.sources import Dense
-from sklearn_ae.training.batches import EncodedRows, Rows
+from sklearn_ae.training.batches import EncodedRows, Rows, cells_with_weights
 from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 
@@ -223,7 +231,7 @@ class BaseAutoencoder(
 
     def _learn_afterwards(self, rows: Rows, random: np.random.RandomState) -> None:
         """Learn after training what samples and draws of cells need."""
-        generator = torch.Generator().manual_seed(random.randint(2**31 - 1))
+        generator = noise.generator(random.randint(2**31 - 1))
         self._errors = errors_of_guesses(self.net_, rows, self._schema.layout.n_numbers, generator)
 
     # Parts of a module and of phases, for the families
@@ -386,6 +394,8 @@ class BaseAutoencoder(
             self._go_on(net, last)
         self.net_ = net
         rows = self._rows(samples)
+        if not again and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
+            net.module_.begin(*cells_with_weights(rows))
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()
         self._learn_afterwards(rows, random)
@@ -417,7 +427,7 @@ class BaseAutoencoder(
     ) -> AutoencoderNet:
         device = self._torch_device()
         module = self._module(problem)
-        draw_weights(module, torch.Generator().manual_seed(random.randint(2**31 - 1)))
+        draw_weights(module, noise.generator(random.randint(2**31 - 1)))
         if self.precision != "auto":
             exact = self.precision == "float64"
         elif again:
@@ -485,9 +495,11 @@ class BaseAutoencoder(
 
     def _container(self, X: ArrayLike, *, reset: bool, finite: bool | str = "allow-nan") -> Container:
         """Return the rows as a table whose columns can be read."""
+        check_kind(X)
         if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return FrameContainer(X)
+            check_not_empty(X, type(self).__name__)
+            return frame_container(X)
         if not reset and self._schema.needs_frame:
             raise TypeError(
                 f"rows must come in a DataFrame, because this {type(self).__name__} was fitted on one with categories, "
@@ -497,8 +509,11 @@ class BaseAutoencoder(
         as_they_are = {"dtype": None, "ensure_all_finite": False}
         as_numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
         options = as_they_are if by_column else as_numbers
-        checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", **options)
-        return SparseContainer(checked) if issparse(checked) else ArrayContainer(checked)
+        given = with_nan(X)
+        checked: Any = validate_data(self, given, reset=reset, accept_sparse="csr", **options)
+        if issparse(checked):
+            return SparseContainer(checked)
+        return ArrayContainer(checked, given if isinstance(given, np.ndarray) else None)
 
     def _check_samples(
         self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
@@ -588,9 +603,21 @@ class BaseAutoencoder(
     def _apply(self, function: Callable[[Autoencoder, Batch], Tensor], X: Any) -> NDArray:
         """Return ``function(module, batch)`` for the rows of X, in their dtype."""
         X = self._check_rows(X, reset=False, finite=False)  # an infinite cell is found when its block is encoded
-        return self.net_.apply(function, self._encoded_rows(X), X.dtype)
+        rows = self._encoded_rows(X)
+        return self._finite(self.net_.apply(function, rows, X.dtype), rows)
 
-    def _encoded_rows(self, X: Any) -> Rows:
+    def _finite(self, values: NDArray, rows: EncodedRows) -> NDArray:
+        """Return what was computed of rows if it is finite."""
+        if np.isfinite(values).all():
+            return values
+        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        farthest = self._table.farthest(rows.source[row : row + 1])
+        raise ValueError(
+            f"X must hold numbers of which finite results can be computed, got {farthest} (row {row}): leave such rows "
+            "out, or fit with precision='float64'"
+        )
+
+    def _encoded_rows(self, X: Any) -> EncodedRows:
         no_columns = next(self.module_.parameters()).new_empty(X.shape[0], 0, requires_grad=False)
         return EncodedRows(Dense(X) if issparse(X) else X, self._encode_block(), Batch(no_columns))
 
@@ -634,6 +661,10 @@ class BaseAutoencoder(
             codes.dtype if self._schema.is_plain else np.float64,
             finish=self._table.decode,
         )
+        if not np.isfinite(cells).all():
+            raise ValueError(
+                f"codes must be such that finite rows come of them, got numbers of up to {np.abs(codes).max():g}"
+            )
         return self._schema.restored(cells, like=X)
 
     @available_if(_has_head)
@@ -767,13 +798,13 @@ class BaseAutoencoder(
         rows = self._encoded_rows(self._cells(container, self.handle_unknown))
 
         def filled(function: Callable[[Autoencoder, Batch], Tensor]) -> Any:
-            cells = self.net_.apply(function, rows, np.float64, finish=self._table.decode)
-            return self._schema.filled(container, cells, like=X)
+            cells = self._finite(self.net_.apply(function, rows, np.float64, finish=self._table.decode), rows)
+            return self._schema.filled(container, cells)
 
         if n_draws is None:
             return filled(self._expected_cells)
         random = _fresh_random() if random_state is None else check_random_state(random_state)
-        with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):
+        with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return [filled(self._drawn_cells) for _ in range(n_draws)]
 
     @of_one_fit
@@ -840,7 +871,7 @@ class BaseAutoencoder(
         )
 
     def _codes(self, codes: NDArray | Tensor) -> Tensor:
-        return torch.as_tensor(codes).to(next(self.module_.parameters()))
+        return torch.as_tensor(codes, device="cpu").to(next(self.module_.parameters()))
 
     def _log_likelihood_in_units(self, module: Autoencoder, batch: Batch) -> Tensor:
         return self._log_likelihood(module, batch) - self._table.log_volume(batch.x, batch.observed)

@@ -247,5 +247,5 @@ class VariationalAutoencoder(BaseAutoencoder):
     def _generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
         """Return draws from ``p(x | z)``."""
         output = module.decoder(codes)
-        with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):
+        with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return module.columns.draw(output)

@@ -22,6 +22,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class Linear(nn.Linear):
     """A linear layer with undrawn weights: torch would draw them from its global generator."""
 
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, device="cpu", dtype=torch.float32)
+
     def reset_parameters(self) -> None:
         """Leave the weights undrawn."""
 
@@ -45,11 +48,11 @@ def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Seque
 def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
     """Draw weights and biases of all linear layers from U(-1/sqrt(n_in), 1/sqrt(n_in)), torch's own rule.
 
-    Always in double precision, so that float32 and float64 fits begin at the same weights.
+    Rounded to single precision, so that float32 and float64 fits begin at the same weights.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             bound = 1 / sqrt(layer.in_features)
             for parameter in layer.parameters():
-                uniform = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.copy_(bound * (2 * uniform - 1))
+                uniform = torch.rand(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
+                parameter.copy_((bound * (2 * uniform - 1)).float())

@@ -69,15 +69,23 @@ def draws_of_a_round(k: int) -> int:
 
 def standard_normal(k: int) -> Tensor:
     """Return quasi-random draws from a standard normal distribution in k dimensions, (L, k), always the same."""
-    points = SobolEngine(k, scramble=True, seed=0).draw(draws_of_a_round(k), dtype=torch.float64)
-    return torch.special.ndtri(points.clamp(1e-12, 1 - 1e-12))
+    return torch.special.ndtri(_uniform(k, draws_of_a_round(k), seed=0))
 
 
 def _student(k: int, n_draws: int, seed: int) -> Tensor:
     """Return quasi-random draws from a standard t-distribution in k dimensions, (n_draws, k)."""
-    points = SobolEngine(k + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+    points = _uniform(k + 1, n_draws, seed)
     normal = torch.special.ndtri(points[:, :k])
     return normal / torch.from_numpy(chi2.ppf(points[:, k:].numpy(), FREEDOM) / FREEDOM).sqrt()
+
+
+def _uniform(k: int, n_draws: int, seed: int) -> Tensor:
+    """Return quasi-random draws from ]0, 1[ in k dimensions, (n_draws, k), the numbers of a power of two.
+
+    The first ones are left out, because torch rounds the very first to its default dtype.
+    """
+    engine = SobolEngine(k, scramble=True, seed=seed).fast_forward(n_draws)
+    return engine.draw(n_draws, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
 
 
 def _log_density(draws: Tensor, scale: Tensor) -> Tensor:

@@ -359,7 +359,7 @@ def _without_numbers(call: _Call) -> tuple[Any, ...]:
     x, *others = call.args or (None,)
     if call.op.overloadpacket not in TAKES_TENSORS or not _is_exact(x):
         return call.args
-    return (x, *(torch.tensor(n, dtype=x.dtype) if isinstance(n, int | float) else n for n in others))
+    return (x, *(torch.tensor(n, dtype=x.dtype, device=x.device) if isinstance(n, int | float) else n for n in others))
 
 
 TAKES_TENSORS = {aten.add, aten.add_, aten.sub, aten.mul, aten.div, aten.ge, aten.gt, aten.le, aten.lt}
