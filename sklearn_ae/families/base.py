@@ -394,7 +394,7 @@ class BaseAutoencoder(
             self._go_on(net, last)
         self.net_ = net
         rows = self._rows(samples)
-        if not again and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
+        if last is None and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
             net.module_.begin(*cells_with_weights(rows))
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()
@@ -701,6 +701,7 @@ class BaseAutoencoder(
         probabilities : ndarray of shape (n_samples, n_classes)
             Columns as in ``classes_``.
         """
+        _has_classes(self)  # another fit may have ended since the method was looked up
         return np.exp(self.predict_log_proba(X))
 
     @available_if(_has_classes)
