@@ -269,6 +269,9 @@ def test_warnings_of_a_method_point_at_the_line_that_calls_it(family):
     with pytest.warns(UndefinedMetricWarning) as found:
         fitted.score(TABLE, np.ones(30, dtype=int))
     assert found[0].filename == __file__
+    with pytest.warns(UserWarning, match="a meta-estimator may have encoded the labels") as found:
+        fitted.fit(TABLE, np.arange(30) % 2 + 2)
+    assert found[0].filename == __file__
 
 
 class Calibrated(RegularizedAutoencoder):

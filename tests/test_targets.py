@@ -296,6 +296,15 @@ def test_constant_values_are_predicted_as_they_are(value):
     assert target.predict(np.zeros((1, 1))) == pytest.approx([value])
 
 
+def test_many_classes_that_are_announced_are_no_reason_for_a_warning():
+    X = np.random.RandomState(0).normal(size=(30, 3))
+    estimator = RegularizedAutoencoder(2, max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.partial_fit(X, np.arange(30) % 3, classes=np.arange(40))
+        estimator.score(X, np.arange(30) % 3)
+
+
 def test_values_must_be_numbers():
     with pytest.raises(ValueError, match="with task='regression' y must hold numbers, got dtype"):
         learned(LETTERS, task="regression")

@@ -1,7 +1,6 @@
 """The scikit-learn surface that all families share."""
 
 import copy
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,6 +65,7 @@ from sklearn_ae.tables.sources import Dense
 from sklearn_ae.training.batches import EncodedRows, Rows, cells_with_weights
 from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
+from sklearn_ae.warning import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -749,7 +749,7 @@ class BaseAutoencoder(
             return float(np.average(self.score_samples(X), weights=weight))
         labeled = ~is_unlabeled(y, self.unlabeled)
         if not labeled.any():
-            warnings.warn("no row of y has a label: the score is not defined", UndefinedMetricWarning, stacklevel=3)
+            warn("no row of y has a label: the score is not defined", UndefinedMetricWarning)
             return float("nan")
         weight = None if weight is None else weight[labeled]
         return self._target.score(y[labeled], self.predict(X)[labeled], weight)

@@ -1,6 +1,5 @@
 """What y means: classes, values, or nothing."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Real
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
+from sklearn_ae.warning import warn
 
 MANY_CLASSES = 50  # numbers in y beyond which one may have meant values
 
@@ -157,7 +157,7 @@ class ClassTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy."""
-        _check_kind(y, "y")
+        _check_kind(np.tile(y, 2), "y")  # the metric itself warns of labels that are nearly all different
         return float(accuracy_score(y, prediction, sample_weight=weight))
 
 
@@ -223,7 +223,7 @@ def check_classes(classes: ArrayLike) -> NDArray:
     if np.ndim(classes) != 1 or not len(np.asarray(classes)):
         raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
     checked = check_target(classes, None, "classes")
-    _check_kind(checked, "classes")
+    _check_kind(np.tile(checked, 2), "classes")  # scikit-learn warns of labels that are all different
     return np.unique(checked)
 
 
@@ -233,10 +233,7 @@ def check_labeled(y: NDArray, unlabeled: Any) -> None:
     if not labeled.any():
         raise ValueError(f"y must hold at least one labelled sample, however all {len(y)} are {unlabeled!r}")
     if unlabeled is not None and labeled.all():
-        warnings.warn(
-            f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels",
-            stacklevel=2,
-        )
+        warn(f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels")
 
 
 def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
@@ -265,12 +262,9 @@ def _check_labels(labels: NDArray, unlabeled: Any) -> None:
     _check_kind(labels, "y")
     distinct = np.unique(labels)
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
-        warnings.warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label", stacklevel=2)
+        warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
     if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
-        warnings.warn(
-            f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values",
-            stacklevel=2,
-        )
+        warn(f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values")
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:
