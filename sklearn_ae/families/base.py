@@ -394,7 +394,7 @@ class BaseAutoencoder(
             self._go_on(net, last)
         self.net_ = net
         rows = self._rows(samples)
-        if not again and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
+        if last is None and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
             net.module_.begin(*cells_with_weights(rows))
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()

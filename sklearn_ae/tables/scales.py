@@ -272,7 +272,7 @@ def _unscaled(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[N
     return np.zeros_like(mean), np.ones_like(mean)
 
 
-def _centred(mean: NDArray, variance: NDArray, all_missing: NDArray, labels: Sequence[Any]) -> tuple[NDArray, NDArray]:
+def _centred(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
     return mean, np.ones_like(mean)
 
 
