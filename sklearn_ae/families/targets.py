@@ -157,7 +157,7 @@ class ClassTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy."""
-        _check_kind(np.tile(y, 2), "y")  # the metric itself warns of labels that are nearly all different
+        _check_kind(np.tile(y, 2), "y")  # and so does the metric
         return float(accuracy_score(y, prediction, sample_weight=weight))
 
 
@@ -223,7 +223,7 @@ def check_classes(classes: ArrayLike) -> NDArray:
     if np.ndim(classes) != 1 or not len(np.asarray(classes)):
         raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
     checked = check_target(classes, None, "classes")
-    _check_kind(np.tile(checked, 2), "classes")  # scikit-learn warns of labels that are all different
+    _check_kind(np.tile(checked, 2), "classes")  # scikit-learn 1.6 warns of labels that are all different
     return np.unique(checked)
 
 
