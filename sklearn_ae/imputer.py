@@ -5,15 +5,15 @@ from typing import Any, Self
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae.families.base import BaseAutoencoder
+from sklearn_ae.families.fitted import FittedAside
 from sklearn_ae.families.regularized import RegularizedAutoencoder
 
 HIDDEN = 0.3  # share of the cells that are hidden while training: what is missing later was missing then
 
 
-class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Fill missing cells with what an autoencoder expects them to be, given the other cells of their row.
 
     Parameters
@@ -83,14 +83,18 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self : object
             The fitted transformer.
         """
-        if self.estimator is None:
-            estimator = RegularizedAutoencoder(noise=HIDDEN, random_state=self.random_state)
-        else:
-            estimator = clone(self.estimator)
-            if estimator.random_state is None:
-                estimator.set_params(random_state=self.random_state)
-        self.estimator_ = estimator.fit(X, sample_weight=sample_weight)
+        with self._aside() as (aside, _):
+            aside.estimator_ = aside._autoencoder().fit(X, sample_weight=sample_weight)
         return self
+
+    def _autoencoder(self) -> BaseAutoencoder:
+        """Return what is trained."""
+        if self.estimator is None:
+            return RegularizedAutoencoder(noise=HIDDEN, random_state=self.random_state)
+        estimator = clone(self.estimator)
+        if estimator.random_state is None:
+            estimator.set_params(random_state=self.random_state)
+        return estimator
 
     def transform(self, X: ArrayLike) -> Any:
         """Fill missing cells.
@@ -105,7 +109,6 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         filled : ndarray or DataFrame of shape (n_samples, n_features)
             The rows with no cell missing.
         """
-        check_is_fitted(self)
         if not self.sample_posterior:
             return self.estimator_.impute(X)
         (drawn,) = self.estimator_.impute(X, n_draws=1, random_state=self.random_state)
@@ -114,17 +117,12 @@ class AutoencoderImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     @property
     def n_features_in_(self) -> int:
         """Columns seen in ``fit``."""
-        check_is_fitted(self)
         return self.estimator_.n_features_in_
 
     @property
     def feature_names_in_(self) -> Any:
         """Their names."""
-        check_is_fitted(self)
         return self.estimator_.feature_names_in_
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "estimator_")
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

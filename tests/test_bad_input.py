@@ -1,13 +1,18 @@
 """Bad input is refused in words, and a refusal changes nothing."""
 
 import copy
+import pickle
 import re
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from scipy.sparse import csr_matrix
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, Freezer
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
@@ -244,9 +249,13 @@ def test_a_warm_start_goes_on_with_the_same_target_and_module(family):
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X), "warm start.*y")
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X, Y + 1), r"\[0, 1, 2\].*\[1, 2, 3\]")
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X, VALUES), "Unknown label type|classes")
-    check_refused(fitted(family, warm_start=True, hidden_layer_sizes=(9,)), lambda e: e.fit(X, Y), "keeps its module")
+    check_refused(
+        fitted(family, warm_start=True, hidden_layer_sizes=(9,)),
+        lambda e: e.fit(X, Y),
+        r"keeps hidden_layer_sizes=\(8,\), got",
+    )
     wider = fitted(family, warm_start=True, n_components=3)
-    with pytest.raises(ValueError, match="keeps its module"):
+    with pytest.raises(ValueError, match="keeps n_components=2, got n_components=3"):
         wider.fit(X, Y)
     assert learned(wider.set_params(n_components=2)) == learned(fitted(family, warm_start=True))
     without = tiny(family, warm_start=True).fit(X)
@@ -609,12 +618,7 @@ def test_a_refused_call_does_not_move_a_random_state_of_the_user(family):
 def test_a_constant_column_works(family, container, scale):
     rows = X.copy()
     rows[:, 2] = 7.0
-    estimator = tiny(family, scale=scale)
-    if scale is True:
-        with pytest.warns(UserWarning, match=r"columns \[2\] are constant"):
-            estimator.fit(container(rows), Y)
-    else:
-        estimator.fit(container(rows), Y)
+    estimator = tiny(family, scale=scale).fit(container(rows), Y)  # without a warning, as scikit-learn's scalers
     assert np.isfinite(estimator.transform(rows)).all()
     assert np.isfinite(estimator.score_samples(rows)).all()
     assert np.isfinite(estimator.sample(5, random_state=0)).all()
@@ -634,3 +638,125 @@ def test_a_column_without_an_observed_value_warns_and_works(family, container, s
         assert np.isfinite(estimator.score_samples(seen)).all()
     assert np.isfinite(estimator.inverse_transform(estimator.transform(rows))).all()
     assert np.isfinite(estimator.sample(5, random_state=0)).all()
+
+
+@families
+def test_the_warning_of_a_column_without_a_value_points_to_the_line_of_the_user(family):
+    rows = X.copy()
+    rows[:, 2] = np.nan
+    for call in (lambda: tiny(family).fit(rows), lambda: make_pipeline(FunctionTransformer(), tiny(family)).fit(rows)):
+        with pytest.warns(UserWarning, match=r"columns \[2\] have no observed value") as warned:
+            call()
+        assert [warning.filename for warning in warned] == [__file__]
+
+
+# Numbers beyond the reach of the arithmetic
+
+
+METHODS = ["transform", "predict", "predict_proba", "predict_log_proba", "score", "score_samples", "impute"]
+
+
+def in_pandas(rows):
+    return pd.DataFrame(rows, columns=list("abcd"))
+
+
+def in_polars(rows):
+    return pl.DataFrame(rows, schema=list("abcd"))
+
+
+@families
+@pytest.mark.parametrize("value", [1e40, -1e40])
+@pytest.mark.parametrize("container", [np.asarray, csr_matrix, in_pandas, in_polars])
+def test_a_number_that_single_precision_does_not_reach_is_refused_by_its_column(family, value, container):
+    estimator = tiny(family, precision="float32").fit(container(X), Y)
+    before = pickle.dumps(estimator)
+    far = container(with_cell(value))
+    for method in METHODS + (["discriminate"] if family is AdversarialAutoencoder else []):
+        with pytest.raises(ValueError, match=r"finite once scaled, .* got -?1e\+40 in column ('b'|1)"):
+            getattr(estimator, method)(far)
+    with pytest.raises(ValueError, match="finite once scaled|too large"):
+        tiny(family, precision="float32", scale=False).fit(far)
+    assert pickle.dumps(estimator) == before
+
+
+@families
+def test_a_number_of_which_no_finite_score_comes_is_refused_by_its_column(family):
+    estimator = tiny(family, precision="float32").fit(X)
+    with pytest.raises(ValueError, match=r"got 1e\+30 in column 1 \(row 3\).*precision='float64'"):
+        estimator.score_samples(with_cell(1e30))
+    exact = tiny(family, precision="float64").fit(X)
+    assert np.isfinite(exact.score_samples(with_cell(1e30))).all()
+
+
+@families
+def test_codes_of_which_no_finite_row_comes_are_refused(family):
+    estimator = tiny(family, precision="float32", activation="relu").fit(X)
+    with pytest.raises(ValueError, match=r"codes must be such that finite rows come of them, got .*1e\+300"):
+        estimator.inverse_transform(np.full((2, estimator.n_components), 1e300))
+
+
+# Tables that are none
+
+
+TABLES = {
+    "no rows": (pd.DataFrame({"c": ["a", "b"]})[:0], ValueError, r"0 sample\(s\) \(shape=\(0, 1\)\)"),
+    "no columns": (pd.DataFrame(index=range(4)), ValueError, r"0 feature\(s\) \(shape=\(4, 0\)\)"),
+    "polars, no rows": (pl.DataFrame({"c": ["a"]})[:0], ValueError, r"0 sample\(s\)"),
+    "polars, nothing": (pl.DataFrame(), ValueError, r"0 sample\(s\) \(shape=\(0, 0\)\)"),
+    "lazy": (pl.LazyFrame({"c": [1.0, 2.0]}), TypeError, r"got LazyFrame: call its method collect\(\)"),
+    "times": (
+        np.arange(8).reshape(4, 2).astype("M8[D]"),
+        TypeError,
+        r"must hold numbers, got times \(datetime64\[D\]\)",
+    ),
+    "durations": (np.arange(8).reshape(4, 2).astype("m8[D]"), TypeError, "must hold numbers, got times"),
+    "infinity": (pd.DataFrame({"a": [1.0], "c": [np.inf]}), ValueError, "in column 'c': .*infinity"),
+}
+
+
+@families
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize(("rows", "error", "match"), TABLES.values(), ids=TABLES)
+def test_a_table_that_is_none_is_refused_in_words(family, rows, error, match):
+    with pytest.raises(error, match=match):
+        tiny(family).fit(rows)
+    estimator = tiny(family).fit(pd.DataFrame({"c": ["a", "b"] * 5}))
+    for method in ("transform", "score_samples", "impute"):
+        with pytest.raises((ValueError, TypeError), match=rf"{match}|DataFrame|feature"):
+            getattr(estimator, method)(rows)
+
+
+@families
+@pytest.mark.parametrize("library", [pd, pl])
+def test_a_word_in_a_column_of_numbers_is_refused_by_its_column(family, library):
+    estimator = tiny(family).fit(library.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
+    for method in ("transform", "score_samples", "impute"):
+        with pytest.raises(ValueError, match="in column 'b': could not convert string to float: 'word'"):
+            getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": ["word"]}))
+
+
+MIXED = {"words": [1, "a"], "truth": [True, 1], "unsortable": [(1,), ("a",)], "uncountable": [[1], [2]]}
+
+
+@families
+@pytest.mark.parametrize("cells", MIXED.values(), ids=MIXED)
+def test_categories_of_several_types_are_refused_by_their_column(family, cells):
+    frame = pd.DataFrame({"a": np.arange(10.0), "b": pd.Series(cells * 5, dtype=object)})
+    with pytest.raises(TypeError, match="categories .* in column 'b': convert them"):
+        tiny(family, categorical_features=["b"]).fit(frame)
+
+
+@families
+def test_a_sparse_matrix_has_no_categories(family):
+    with pytest.raises(TypeError, match="categorical_features must name no column of a sparse matrix, got column 1"):
+        tiny(family, categorical_features=[1]).fit(csr_matrix(X))
+
+
+@families
+def test_categories_that_are_all_new_are_told_of(family):
+    estimator = tiny(family).fit(pd.DataFrame({"c": ["a", "b"] * 5}))
+    with pytest.warns(
+        UserWarning, match="no category of column 'c' was in the fit, got .*'y'.* where the fit had .*'a'"
+    ):
+        estimator.transform(pd.DataFrame({"c": ["y", "z"]}))
+    estimator.transform(pd.DataFrame({"c": ["a", "z"]}))  # one of them is known: nothing to tell

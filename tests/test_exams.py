@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
 from tests.families import FAMILIES
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*constant.*:UserWarning")]
+pytestmark = pytest.mark.slow
 
 
 def accuracy(model, X, y, repeats=3):

@@ -222,14 +222,14 @@ def test_an_array_after_a_frame_with_categories_is_refused_in_words(family):
     ids=["dates", "durations"],
 )
 def test_times_are_refused_by_name(family, values):
-    with pytest.raises(TypeError, match=r"'since' is temporal .* skrub.TableVectorizer"):
+    with pytest.raises(TypeError, match=r"got times .* in column 'since': .* skrub.TableVectorizer"):
         tiny(family).fit(pandas_frame().assign(since=values))
 
 
 @families
 def test_a_column_of_several_types_is_refused_by_name(family):
     mixture = pd.Series(["a", 1] * (N // 2), dtype=object)
-    with pytest.raises(TypeError, match=r"column 'both' \(Object\) holds int and str: convert it"):
+    with pytest.raises(TypeError, match=r"got int and str in column 'both' \(Object\): convert it"):
         tiny(family).fit(pandas_frame().assign(both=mixture))
 
 
@@ -327,7 +327,7 @@ def test_an_unknown_category_counts_as_missing_or_is_refused(family):
     assert np.array_equal(model.score_samples(strange), model.score_samples(gone))
     assert (model.impute(strange)["city"] == "Atlantis").sum() == (X["city"] == "Rome").sum()  # it is not missing
     strict = tiny(family, handle_unknown="error").fit(X)
-    with pytest.raises(ValueError, match=r"column 'city' holds \[\"'Atlantis'\"\]: set handle_unknown='ignore'"):
+    with pytest.raises(ValueError, match=r"got \[\"'Atlantis'\"\] in column 'city': set handle_unknown='ignore'"):
         strict.transform(strange)
 
 
@@ -351,10 +351,10 @@ def test_a_row_of_weight_zero_does_not_exist(family):
     more = pd.concat([X, X.assign(city="Atlantis", weight=1e6)], ignore_index=True).astype(X.dtypes.to_dict())
     weight = np.repeat([1.0, 0.0], N)
     expected = tiny(family).fit(X, sample_weight=weight[:N])
-    model = tiny(family).fit(more, sample_weight=weight)
+    model = tiny(family, handle_unknown="error").fit(more, sample_weight=weight)
     np.testing.assert_allclose(model.transform(X), expected.transform(X), rtol=1e-7)
     with pytest.raises(ValueError, match="Atlantis"):
-        model.set_params(handle_unknown="error").transform(more)
+        model.transform(more)
 
 
 @families
@@ -470,7 +470,7 @@ def test_a_mixed_fit_can_be_cloned_and_pickled(family):
 def test_a_mixed_fit_goes_on(family):
     X = pandas_frame()
     model = tiny(family, warm_start=True).fit(X).fit(X)
-    assert model.n_iter_ == 8
+    assert len(model.history_) == 8
     parts = tiny(family).partial_fit(X[:30]).partial_fit(X[30:])
     assert np.isfinite(parts.transform(X)).all()
     stopped = tiny(family, early_stopping=True, max_iter=8).fit(X)
@@ -507,7 +507,7 @@ def test_rows_are_generated_of_a_class(family):
     X = pd.DataFrame({"x": random.normal(size=400) + 6 * (y == "far"), "c": np.where(y == "far", "F", "N")})
     model = family(2, max_iter=60, random_state=0).fit(X, y)
     far, near = model.sample(100, 0, y="far"), model.sample(100, 0, y="near")
-    assert (far["c"] == "F").mean() > 0.5  # of all rows it is a quarter
+    assert (far["c"] == "F").mean() > 0.4  # of all rows it is a quarter
     assert (near["c"] == "N").mean() > 0.8
     wanted = np.array(["far", "near"] * 20)
     rows = model.sample(40, 0, y=wanted)
@@ -544,4 +544,4 @@ def test_the_encoder_is_told_of_missing_numbers_where_some_were_missing_in_the_f
     assert model.module_.flagged.tolist() == [1]
     row = X.head(1)
     assert not np.allclose(model.transform(row.assign(b=np.nan)), model.transform(row.assign(b=0.0)), atol=1e-3)
-    assert np.allclose(model.transform(row.assign(a=np.nan)), model.transform(row.assign(a=0.0)))
+    assert np.allclose(model.transform(row.assign(a=np.nan)), model.transform(row.assign(a=X["a"].mean())))

@@ -223,11 +223,12 @@ def test_validation_rows_may_come_without_a_target(family, task):
 
 @families
 def test_a_warm_start_goes_on(family):
-    estimator = tiny(family, warm_start=True, max_iter=20, n_components=3).fit(X, Y)
+    estimator = tiny(family, warm_start=True, max_iter=20, n_components=3, learning_rate=0.01).fit(X, Y)
     trained, curve = estimator.module_, list(estimator.loss_curve_)
     before = state_of(estimator)
     estimator.set_params(max_iter=5).fit(X, Y)
-    assert estimator.n_iter_ == 25 == len(estimator.history_) == len(estimator.loss_curve_)
+    assert estimator.n_iter_ == 5
+    assert len(estimator.history_) == len(estimator.loss_curve_) == 25
     assert estimator.loss_curve_[:20] == curve
     assert np.mean(estimator.loss_curve_[20:]) < curve[0]
     assert same_state(trained.state_dict(), before)  # a copy goes on
@@ -266,7 +267,7 @@ def test_the_first_fit_of_a_warm_start_is_a_fit_like_any_other(family):
 def test_a_warm_start_with_another_module_raises_and_leaves_the_estimator_as_it_is(family, settings):
     estimator = tiny(family, warm_start=True).fit(X, Y)
     before, codes = dict(vars(estimator)), estimator.transform(X)
-    with pytest.raises(ValueError, match="a fit that goes on keeps its module"):
+    with pytest.raises(ValueError, match=f"a fit that goes on keeps {next(iter(settings))}="):
         estimator.set_params(**settings).fit(X, Y)
     assert vars(estimator) == before | settings
     np.testing.assert_array_equal(estimator.set_params(n_components=2).transform(X), codes)
@@ -343,7 +344,7 @@ def test_partial_fits_learn(family):
     for _ in range(15):
         for rows in np.array_split(np.arange(N), 2):
             estimator.partial_fit(X[rows])
-    assert estimator.n_iter_ == 30
+    assert len(estimator.history_) == 30
     costs = estimator.history_["reconstruction"]
     assert costs.iloc[-4:].mean() < costs.iloc[:4].mean() - 0.1
 
@@ -363,7 +364,7 @@ def test_a_partial_fit_without_y_takes_the_rows_as_unlabelled(family, task):
     estimator = tiny(family, task=task, batch_size=8).partial_fit(X, Y, classes=classes)
     head = estimator.module_.head.weight.clone()
     estimator.partial_fit(X)
-    assert estimator.n_iter_ == 2
+    assert len(estimator.history_) == 2
     assert estimator.history_["target"].iloc[-1] == 0
     assert torch.allclose(head, estimator.module_.head.weight, atol=0.1)  # Adam still has some momentum
     assert estimator.predict(X).shape == (N,)
@@ -401,7 +402,7 @@ def test_a_chunk_of_partial_fits_may_lack_labels_of_any_kind():
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             estimator.partial_fit(X, y, classes=[0, 1, 2])
-    assert estimator.n_iter_ == 4
+    assert len(estimator.history_) == 4
 
 
 @pytest.mark.parametrize("y", [np.full(N, -1), Y], ids=["no label", "labels only"])
@@ -700,7 +701,7 @@ def test_the_callbacks_of_a_user_are_used_themselves_and_a_clone_has_its_own():
 def test_a_callback_may_hold_what_cannot_be_copied():
     estimator = tiny(callbacks=[Locked()], warm_start=True)
     estimator.fit(X).fit(X).partial_fit(X)
-    assert estimator.n_iter_ == 11
+    assert len(estimator.history_) == 11
 
 
 @families

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sklearn_ae.families.base import BaseAutoencoder, Problem
+from sklearn_ae.families.fitted import of_one_fit
 from sklearn_ae.families.parameters import Number, OneOf
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
@@ -34,7 +35,7 @@ Samples = Callable[[Autoencoder, Batch, Trace, int], Weighted]
 
 def real_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return the rows, (n, d), missing cells filled with their reconstruction so that a gap gives nothing away."""
-    rows = module.columns.embed(batch.x)
+    rows = module.columns.embed(batch.x, batch.observed)
     if batch.observed is None:
         return rows, batch.weight
     known = module.columns.per_input(batch.observed) > 0
@@ -168,6 +169,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         "gradient_penalty",
         "discriminator_learning_rate",
     }
+    kept_when_going_on = BaseAutoencoder.kept_when_going_on | {"discriminator"}
 
     def _module(self, problem: Problem) -> Autoencoder:
         module = self._autoencoder(problem, PointCode, UnitGaussian)
@@ -211,6 +213,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
     def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
         return torch.from_numpy(random.normal(size=(n_samples, self.n_components)))
 
+    @of_one_fit
     def discriminate(self, X: ArrayLike) -> NDArray:
         """Return how probable the discriminator finds it that rows are real.
 

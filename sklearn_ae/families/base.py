@@ -1,9 +1,9 @@
 """The scikit-learn surface that all families share."""
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
@@ -16,13 +16,24 @@ from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeatures
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import RegressorTags, Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 from torch import Tensor, nn
 
 from sklearn_ae.families.documentation import documented
+from sklearn_ae.families.fitted import FittedAside, of_one_fit
 from sklearn_ae.families.generation import rows_of_classes
 from sklearn_ae.families.imputation import drawn_cells, errors_of_guesses, expected_cells
-from sklearn_ae.families.parameters import Anything, Flag, Instance, Number, OneOf, Sizes, Whole, check_parameters
+from sklearn_ae.families.parameters import (
+    Anything,
+    Flag,
+    Instance,
+    Number,
+    OneOf,
+    Sizes,
+    Whole,
+    check_parameters,
+    meaning,
+)
 from sklearn_ae.families.samples import Samples, check_weight, of_mean_one
 from sklearn_ae.families.targets import (
     TARGETS,
@@ -40,11 +51,19 @@ from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, draw_weights, hidden_lay
 from sklearn_ae.objectives.columns import assembled
 from sklearn_ae.objectives.terms import Batch, Term, learned_noise
 from sklearn_ae.tables.columns import Grouping
-from sklearn_ae.tables.containers import ArrayContainer, Container, FrameContainer, SparseContainer, is_frame
+from sklearn_ae.tables.containers import (
+    ArrayContainer,
+    Container,
+    SparseContainer,
+    check_kind,
+    check_not_empty,
+    with_nan,
+)
+from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.scales import NumericTable, check_support
 from sklearn_ae.tables.schema import NUMERIC, Layout, Options, Schema
 from sklearn_ae.tables.sources import Dense
-from sklearn_ae.training.batches import EncodedRows, Rows
+from sklearn_ae.training.batches import EncodedRows, Rows, cells_with_weights
 from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 
@@ -84,8 +103,8 @@ class Problem:
 
 
 def _has_head(estimator: "BaseAutoencoder") -> bool:
-    """Whether there is something to predict: yes while unfitted, so that tools can see it."""
-    name = type(estimator).__name__
+    """Whether there is something to predict, in the last fit; yes while unfitted, so that tools can see it."""
+    name, estimator = type(estimator).__name__, estimator._as_fitted()
     if estimator.task is None:
         raise AttributeError(f"this {name} has task=None: there is nothing to predict")
     if hasattr(estimator, "net_") and isinstance(estimator._target, NoTarget):
@@ -94,6 +113,7 @@ def _has_head(estimator: "BaseAutoencoder") -> bool:
 
 
 def _has_classes(estimator: "BaseAutoencoder") -> bool:
+    estimator = estimator._as_fitted()
     fitted = hasattr(estimator, "net_")
     without_classes = estimator._target.classes is None if fitted else estimator.task == "regression"
     if _has_head(estimator) and without_classes:
@@ -102,19 +122,10 @@ def _has_classes(estimator: "BaseAutoencoder") -> bool:
     return True
 
 
-@contextmanager
-def _unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
-
-
 @dataclass(kw_only=True, eq=False, repr=False)
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC):
+class BaseAutoencoder(
+    FittedAside, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC
+):
     """What all families share; a family says what its module is, and its phases.
 
     Think twice before adding to this class: what belongs to one family goes there, what belongs to y into
@@ -158,6 +169,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             *("target_weight", "learning_rate", "learning_rate_schedule", "weight_decay", "max_iter", "random_state"),
             *("early_stopping", "validation_fraction", "n_iter_no_change", "tol", "warm_start", "callbacks", "verbose"),
             *("unlabeled", "class_weight", "scale"),
+        }
+    )
+
+    # What a fit that goes on keeps, since columns, target and weights were made for it. All else may change before it.
+    kept_when_going_on: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("n_components", "hidden_layer_sizes", "activation", "scale"),
+            *("categorical_features", "min_frequency", "max_categories", "likelihood"),
+            *("task", "unlabeled", "class_weight"),
         }
     )
 
@@ -287,23 +307,23 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             If a parameter is out of its range, the input is not what it should be, or the loss does not stay finite.
             The estimator is then what it was before.
         """
-        with _unchanged_on_failure(self):
-            check_parameters(self)
-            again = self.warm_start and hasattr(self, "net_")
-            samples = self._check_samples(X, y, sample_weight, reset=not again).of_positive_weight()
-            target = self._target if again else self._learn_target(samples)
-            if again:
-                self._check_same_target(samples.y)
-            random = self._random(again)
+        with self._aside(goes_on=self.warm_start) as (aside, last):
+            check_parameters(aside)
+            aside._check_what_is_kept(last)
+            samples = aside._check_samples(X, y, sample_weight, reset=last is None).of_positive_weight()
+            target = aside._learn_target(samples) if last is None else last._target
+            if last is not None:
+                aside._check_same_target(samples.y)
+            random = aside._random(last)
             valid = None
             if X_val is None and y_val is not None:
                 raise ValueError("y_val needs X_val, the rows that it belongs to, however: X_val=None")
             if X_val is not None:
-                valid = self._check_samples(X_val, y_val, None, reset=False)
-            elif self.early_stopping:
+                valid = aside._check_samples(X_val, y_val, None, reset=False)
+            elif aside.early_stopping:
                 strata = None if samples.y is None else target.strata(samples.y)
-                samples, valid = samples.split(self.validation_fraction, strata, random)
-            self._train(samples, valid, target, random, again=again)
+                samples, valid = samples.split(aside.validation_fraction, strata, random)
+            aside._train(samples, valid, target, random, last)
         return self
 
     def partial_fit(
@@ -338,14 +358,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         ValueError
             As for ``fit``, or if ``y`` holds labels that are not in ``classes``.
         """
-        with _unchanged_on_failure(self):
-            check_parameters(self)
-            again = hasattr(self, "net_")
-            samples = self._check_samples(X, y, sample_weight, reset=not again).of_positive_weight()
-            target = self._target if again else self._learn_partial_target(samples, classes)
+        with self._aside(goes_on=True) as (aside, last):
+            check_parameters(aside)
+            aside._check_what_is_kept(last)
+            samples = aside._check_samples(X, y, sample_weight, reset=last is None).of_positive_weight()
+            target = aside._learn_partial_target(samples, classes) if last is None else last._target
             if classes is not None:
-                self._check_same_classes(target, classes)
-            self._train(samples, None, target, self._random(again), again=again, max_iter=1, schedule="constant")
+                aside._check_same_classes(target, classes)
+            aside._train(samples, None, target, aside._random(last), last, max_iter=1, schedule="constant")
         return self
 
     def _train(
@@ -354,26 +374,28 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         valid: Samples | None,
         target: Target,
         random: np.random.RandomState,
+        last: Self | None,
         *,
-        again: bool,
         max_iter: int | None = None,
         schedule: str | None = None,
     ) -> None:
-        """Train a new net, or a copy of the one there is, and take over what came out."""
-        self._target = target
-        if again:
-            self._check_same_scale()
-        else:
+        """Train a new net, which goes on from that of the last fit if there is one, and take over what came out."""
+        self._target, self._random_state = target, random
+        if last is None:
             layout, labels = self._schema.layout, self._schema.labels
             self._table = NumericTable.fit(samples.X, samples.weight, self.scale, layout.n_numbers, labels)
         problem = self._problem(samples)
-        net = self._new_net(problem, samples.X.dtype, random, again=again)
+        net = self._new_net(problem, samples.X.dtype, random, again=last is not None)
         net.max_epochs, net.schedule = max_iter or self.max_iter, schedule or self.learning_rate_schedule
         net.seed = random.randint(2**31 - 1)
         net.callbacks, net.verbose = self._callbacks(watched=valid is not None), int(self.verbose)
         net.initialize_callbacks()
-        self.net_ = net.go_on_from(self.net_) if again else net
+        if last is not None:
+            self._go_on(net, last)
+        self.net_ = net
         rows = self._rows(samples)
+        if last is None and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
+            net.module_.begin(*cells_with_weights(rows))
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()
         self._learn_afterwards(rows, random)
@@ -381,13 +403,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def _tell(self) -> None:
         """Set the attributes that tell of a training."""
         self._n_features_out = self.n_components
-        self.n_iter_ = len(self.net_.history)
+        self.n_iter_ = len(self.net_.history) - self.net_.first_epoch_
         self.loss_curve_ = list(self.net_.history[:, "train_loss"])
         self.loss_ = self.loss_curve_[-1]
         if self._target.classes is not None:
             self.classes_ = self._target.classes
-        else:
-            vars(self).pop("classes_", None)  # type: ignore[attr-defined]
 
     def _problem(self, samples: Samples) -> Problem:
         n_rows, layout = samples.X.shape[0], self._schema.layout
@@ -431,7 +451,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         same = {
             name: value for name, value in self.get_params(deep=False).items() if name not in self.differs_in_a_stack
         }
-        return type(self), _hashable(same), _hashable(problem.layout.numbers), problem.full_batch, type(problem.target)
+        return type(self), meaning(same), meaning(problem.layout.numbers), problem.full_batch, type(problem.target)
 
     def _callbacks(self, *, watched: bool) -> list[Any]:
         stopping = [early_stopping(self.n_iter_no_change, self.tol, bool(self.verbose))]
@@ -445,13 +465,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         except (RuntimeError, AssertionError) as error:  # torch raises either, by kind of device
             raise ValueError(f"device must be one that torch can reach, however: device={self.device!r}") from error
 
-    def _random(self, again: bool) -> np.random.RandomState:
-        """Return a generator of our own, so that numpy's global one is never moved; a fit that goes on has another."""
-        if isinstance(self.random_state, np.random.RandomState):
-            return self.random_state
+    def _random(self, last: Self | None) -> np.random.RandomState:
+        """Return the generator of a fit, never numpy's global one; a seed gives one that later fits go on with."""
         if self.random_state is None:
             return _fresh_random()
-        return np.random.RandomState([int(self.random_state), self.n_iter_ if again else 0])
+        own = isinstance(self.random_state, np.random.RandomState)
+        if own or last is None or "random_state" in self._changes(last):
+            return check_random_state(self.random_state)
+        return copy.deepcopy(last._random_state)
 
     # What is checked before anything is changed
 
@@ -474,9 +495,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
 
     def _container(self, X: ArrayLike, *, reset: bool, finite: bool | str = "allow-nan") -> Container:
         """Return the rows as a table whose columns can be read."""
+        check_kind(X)
         if is_frame(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return FrameContainer(X)
+            check_not_empty(X, type(self).__name__)
+            return frame_container(X)
         if not reset and self._schema.needs_frame:
             raise TypeError(
                 f"rows must come in a DataFrame, because this {type(self).__name__} was fitted on one with categories, "
@@ -486,8 +509,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         as_they_are = {"dtype": None, "ensure_all_finite": False}
         as_numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
         options = as_they_are if by_column else as_numbers
-        checked: Any = validate_data(self, X, reset=reset, accept_sparse="csr", **options)
-        return SparseContainer(checked) if issparse(checked) else ArrayContainer(checked)
+        given = with_nan(X)
+        checked: Any = validate_data(self, given, reset=reset, accept_sparse="csr", **options)
+        if issparse(checked):
+            return SparseContainer(checked)
+        return ArrayContainer(checked, given if isinstance(given, np.ndarray) else None)
 
     def _check_samples(
         self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
@@ -515,12 +541,24 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
         return ClassTarget.of(classes, samples.y, self.unlabeled, self.class_weight)
 
-    def _check_same_scale(self) -> None:
-        if self.scale != self._table.scale:
-            raise ValueError(
-                f"a fit that goes on keeps the scale of its columns, scale={self._table.scale!r}, however: "
-                f"scale={self.scale!r}. Set warm_start=False and call fit to begin anew"
-            )
+    def _changes(self, last: Self) -> dict[str, tuple[Any, Any]]:
+        """Return the parameters that mean something else than in the last fit: by name, what they were and are."""
+        fitted, now = last.get_params(deep=False), self.get_params(deep=False)
+        return {name: (fitted[name], now[name]) for name in now if meaning(fitted[name]) != meaning(now[name])}
+
+    def _check_what_is_kept(self, last: Self | None) -> None:
+        changes = {} if last is None else self._changes(last)
+        kept = {name: values for name, values in changes.items() if name in self.kept_when_going_on}
+        if kept:
+            raise ValueError(_keeps(kept))
+
+    def _go_on(self, net: AutoencoderNet, last: Self) -> None:
+        """Let a net go on from that of the last fit."""
+        try:
+            net.go_on_from(last.net_)
+        except ValueError as error:
+            changes = self._changes(last)
+            raise (ValueError(_keeps(changes)) if changes else error) from error
 
     def _check_same_target(self, y: NDArray | None) -> None:
         fitted = not isinstance(self._target, NoTarget)
@@ -561,13 +599,25 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     def _encode_block(self) -> Callable[[NDArray], tuple[Tensor, Tensor | None]]:
         return partial(self._table.encode_block, dtype=next(self.module_.parameters()).dtype)
 
+    @of_one_fit
     def _apply(self, function: Callable[[Autoencoder, Batch], Tensor], X: Any) -> NDArray:
         """Return ``function(module, batch)`` for the rows of X, in their dtype."""
-        check_is_fitted(self)
         X = self._check_rows(X, reset=False, finite=False)  # an infinite cell is found when its block is encoded
-        return self.net_.apply(function, self._encoded_rows(X), X.dtype)
+        rows = self._encoded_rows(X)
+        return self._finite(self.net_.apply(function, rows, X.dtype), rows)
 
-    def _encoded_rows(self, X: Any) -> Rows:
+    def _finite(self, values: NDArray, rows: EncodedRows) -> NDArray:
+        """Return what was computed of rows if it is finite."""
+        if np.isfinite(values).all():
+            return values
+        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        farthest = self._table.farthest(rows.source[row : row + 1])
+        raise ValueError(
+            f"X must hold numbers of which finite results can be computed, got {farthest} (row {row}): leave such rows "
+            "out, or fit with precision='float64'"
+        )
+
+    def _encoded_rows(self, X: Any) -> EncodedRows:
         no_columns = next(self.module_.parameters()).new_empty(X.shape[0], 0, requires_grad=False)
         return EncodedRows(Dense(X) if issparse(X) else X, self._encode_block(), Batch(no_columns))
 
@@ -588,6 +638,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         """
         return self._apply(lambda module, batch: module.encode(batch.x, batch.observed), X)
 
+    @of_one_fit
     def inverse_transform(self, X: ArrayLike) -> NDArray:
         """Return the rows that codes stand for.
 
@@ -601,7 +652,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         rows : ndarray or DataFrame of shape (n_samples, n_features)
             Expected numbers and most probable categories, in the units and with the columns of the training rows.
         """
-        check_is_fitted(self)
         codes = check_array(X, dtype=[np.float64, np.float32])
         if codes.shape[1] != self.n_components:
             raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
@@ -611,9 +661,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             codes.dtype if self._schema.is_plain else np.float64,
             finish=self._table.decode,
         )
+        if not np.isfinite(cells).all():
+            raise ValueError(
+                f"codes must be such that finite rows come of them, got numbers of up to {np.abs(codes).max():g}"
+            )
         return self._schema.restored(cells, like=X)
 
     @available_if(_has_head)
+    @of_one_fit
     def predict(self, X: ArrayLike) -> NDArray:
         """Return the predicted target.
 
@@ -627,10 +682,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         y : ndarray of shape (n_samples,)
             Labels under ``task="classification"``, values under ``task="regression"``.
         """
+        _has_head(self)  # another fit may have ended since the method was looked up
         outputs = self._apply(lambda module, batch: module.predict(batch.x, batch.observed), X)
         return self._target.predict(outputs)
 
     @available_if(_has_classes)
+    @of_one_fit
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Return the probability of each class.
 
@@ -647,6 +704,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         return np.exp(self.predict_log_proba(X))
 
     @available_if(_has_classes)
+    @of_one_fit
     def predict_log_proba(self, X: ArrayLike) -> NDArray:
         """Return the log-probability of each class.
 
@@ -660,11 +718,13 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Columns as in ``classes_``.
         """
+        _has_classes(self)
         log_probabilities = self._apply(lambda module, batch: module.predict(batch.x, batch.observed).log_softmax(1), X)
         # A probability that rounds to 1 has the logarithm 0, so that the two methods agree in single precision as well.
         log_probabilities[np.exp(log_probabilities) == 1] = 0
         return log_probabilities
 
+    @of_one_fit
     def score(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return how good the fit is on some rows; higher is better.
 
@@ -683,7 +743,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             With y, and if the estimator was fitted with one: the accuracy, or the coefficient of determination under
             ``task="regression"``, over the labelled rows. Else the mean of ``score_samples``.
         """
-        check_is_fitted(self)
         y, weight = self._check_y(y, X), check_weight(sample_weight, X)
         if y is None or isinstance(self._target, NoTarget):
             return float(np.average(self.score_samples(X), weights=weight))
@@ -694,6 +753,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         weight = None if weight is None else weight[labeled]
         return self._target.score(y[labeled], self.predict(X)[labeled], weight)
 
+    @of_one_fit
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Return the log-likelihood of each row, in nats and in the units of X.
 
@@ -709,6 +769,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         """
         return self._apply(self._log_likelihood_in_units, X)
 
+    @of_one_fit
     def impute(
         self, X: ArrayLike, n_draws: int | None = None, random_state: int | np.random.RandomState | None = None
     ) -> Any:
@@ -731,15 +792,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
             The rows as they were given, with no cell missing. A column without any value in ``fit`` is filled with 0
             if it holds numbers; if it does not, its cells stay missing.
         """
-        check_is_fitted(self)
         if n_draws is not None and not Whole(1).admits(n_draws):
             raise ValueError(f"n_draws must be {Whole(1)} or None, however: {n_draws!r}")
         container = self._container(X, reset=False)
         rows = self._encoded_rows(self._cells(container, self.handle_unknown))
 
         def filled(function: Callable[[Autoencoder, Batch], Tensor]) -> Any:
-            cells = self.net_.apply(function, rows, np.float64, finish=self._table.decode)
-            return self._schema.filled(container, cells, like=X)
+            cells = self._finite(self.net_.apply(function, rows, np.float64, finish=self._table.decode), rows)
+            return self._schema.filled(container, cells)
 
         if n_draws is None:
             return filled(self._expected_cells)
@@ -747,6 +807,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return [filled(self._drawn_cells) for _ in range(n_draws)]
 
+    @of_one_fit
     def sample(
         self,
         n_samples: int = 1,
@@ -775,7 +836,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
         ValueError
             If ``y`` holds what is no class of the fit, or a class that next to no generated row is of.
         """
-        check_is_fitted(self)
         if not Whole(1).admits(n_samples):
             raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
         random = _fresh_random() if random_state is None else check_random_state(random_state)
@@ -818,27 +878,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Classif
     @property
     def module_(self) -> Autoencoder:
         """The torch module that was trained."""
-        return self._fitted_net().module_
+        return self._as_fitted().net_.module_
 
     @property
     def device_(self) -> torch.device:
         """Where the module lies."""
-        return torch.device(self._fitted_net().device)
+        return torch.device(self._as_fitted().net_.device)
 
     @property
     def history_(self) -> "pd.DataFrame":
         """A row for each epoch: its terms, ``train_loss``, and ``valid_...`` where rows were watched."""
         import pandas as pd
 
-        history = pd.DataFrame([dict(epoch) for epoch in self._fitted_net().history]).set_index("epoch")
+        history = pd.DataFrame([dict(epoch) for epoch in self._as_fitted().net_.history]).set_index("epoch")
         left_out = ("batches", "_batch_count", "_loss_best")  # of interest to callbacks
         kept = [name for name in history.columns if not name.endswith(left_out)]
         return history[kept].rename(columns={"dur": "seconds"})
-
-    def _fitted_net(self) -> AutoencoderNet:
-        if "net_" not in vars(self):
-            raise AttributeError(f"this {type(self).__name__} is not fitted yet: call fit first")
-        return self.net_
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -860,15 +915,10 @@ def _class_probabilities(module: Autoencoder, batch: Batch) -> Tensor:
     return module.predict(batch.x).softmax(1)
 
 
-def _hashable(value: Any) -> Hashable:
-    """Return what is equal for equal values."""
-    if isinstance(value, Mapping):
-        return tuple((name, _hashable(of_name)) for name, of_name in value.items())
-    if isinstance(value, list | tuple | np.ndarray):
-        return tuple(map(_hashable, value))
-    if isinstance(value, partial):  # clone makes another one of it
-        return value.func, _hashable(value.args), _hashable(value.keywords)
-    return (type(value).__name__, value) if isinstance(value, Hashable) else id(value)
+def _keeps(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the message about parameters that a fit which goes on can't change."""
+    were, are = (", ".join(f"{name}={values[i]!r}" for name, values in changes.items()) for i in (0, 1))
+    return f"a fit that goes on keeps {were}, got {are}. To begin anew, call fit with warm_start=False"
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

@@ -33,7 +33,7 @@ column_weight : dict or array-like of shape (n_features,), default=None
     How much the cost of each column counts while training, by name or for all columns. None: all alike.
 scale : bool, "common" or "quantile", default=True
     Whether to standardise each column inside. ``"common"`` centres each column and divides all by one pooled
-    standard deviation: right for pixels and spectra, where a quiet column is quiet for a reason.
+    standard deviation: right for pixels and spectra, where a quiet column is quiet for a reason. False only centres.
     ``"quantile"`` makes each column normal by its ranks: for heavy tails. ``inverse_transform`` and ``sample`` return
     the user's units. Only for numbers with normal noise.
 task : {"classification", "regression", None}, default="classification"
@@ -67,7 +67,8 @@ validation_fraction : float, default=0.1
 n_iter_no_change : int, default=10
     Epochs without an improvement before the fit stops.
 warm_start : bool, default=False
-    Whether ``fit`` goes on from the last fit, with the same columns and classes.
+    Whether ``fit`` goes on from the last fit, with the same columns and classes. Parameters that columns, target or
+    weights were made for must then stay.
 device : str or torch.device, default="auto"
     Where the module lives. ``"auto"`` takes a CUDA device if there is one, else the CPU.
 precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
@@ -78,7 +79,8 @@ callbacks : list of skorch callbacks, default=None
 verbose : int, default=0
     Above 0, a line is printed for each epoch.
 random_state : int, RandomState or None, default=None
-    Seed of everything random in a fit. None gives another fit every time, and leaves numpy's global state alone.
+    Seed of everything random in a fit; a fit that goes on goes on with its numbers. A RandomState is moved on by every
+    fit. None gives another fit every time, and leaves numpy's global state alone.
 """
 
 SHARED_ATTRIBUTES = """\
@@ -89,13 +91,13 @@ feature_names_in_ : ndarray of shape (n_features,)
 classes_ : ndarray of shape (n_classes,)
     Labels, after a fit with y under ``task="classification"``.
 n_iter_ : int
-    Epochs trained.
+    Epochs of the last call of ``fit`` or ``partial_fit``, as for the networks of scikit-learn.
 loss_ : float
     Training loss of the last epoch, in nats per row.
 loss_curve_ : list of float
-    Training loss of each epoch.
+    Training loss of each epoch, those of earlier fits included where the fit went on from them.
 history_ : DataFrame
-    A row for each epoch, a column for each term of the loss.
+    A row for each of these epochs, a column for each term of the loss.
 net_ : AutoencoderNet
     The skorch net that trained the module.
 module_ : torch.nn.Module

@@ -1,8 +1,8 @@
 """What values a parameter may take, declared in its annotation, and the check before a fit."""
 
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from numbers import Integral, Real
 from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
@@ -143,6 +143,21 @@ def check_parameters(estimator: Any) -> None:
                 f"The {name!r} parameter of {type(estimator).__name__} must be {' or '.join(map(str, rules))}. "
                 f"Got {value!r} instead."
             )
+
+
+def meaning(value: Any) -> Hashable:
+    """Return what is equal for values of a parameter that mean the same."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return frozenset((name, meaning(of_name)) for name, of_name in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(meaning, value))
+    if isinstance(value, partial):  # clone makes another one of it
+        return value.func, meaning(value.args), meaning(value.keywords)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return "nan" if value != value else ("number", value)  # noqa: PLR0124 - holds for NaN only
+    return (type(value).__name__, value) if isinstance(value, Hashable) else id(value)
 
 
 @lru_cache

@@ -122,22 +122,34 @@ class RegularizedAutoencoder(BaseAutoencoder):
         else:
             index = np.arange(n)
         parts = torch.from_numpy(index).split(chunk_size(rows))  # so that no second copy of the rows is made
-        self._training_codes = np.concatenate([self._codes_of(Rows(rows.take(part))) for part in parts])
-        self._density: GaussianMixture | None = None
+        self._density = _CodeDensity(np.concatenate([self._codes_of(Rows(rows.take(part))) for part in parts]))
         super()._learn_afterwards(rows, random)
 
     def _codes_of(self, rows: Rows) -> NDArray:
         return self.net_.apply(lambda module, batch: module.encode(batch.x, batch.observed), rows)
 
     def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
-        if self._density is None:
-            self._density = _fitted_mixture(self._training_codes.astype(np.float64))
-        counts = random.multinomial(n_samples, self._density.weights_)
+        mixture = self._density.mixture()
+        counts = random.multinomial(n_samples, mixture.weights_)
         parts = [
             random.multivariate_normal(mean, covariance, size=int(count))
-            for mean, covariance, count in zip(self._density.means_, self._density.covariances_, counts, strict=True)
+            for mean, covariance, count in zip(mixture.means_, mixture.covariances_, counts, strict=True)
         ]
         return torch.from_numpy(random.permutation(np.concatenate(parts)))
+
+
+class _CodeDensity:
+    """The density of codes of training rows, learned when it is first asked for: the same one in every thread."""
+
+    def __init__(self, codes: NDArray) -> None:
+        self.codes = codes
+        self._mixture: GaussianMixture | None = None
+
+    def mixture(self) -> GaussianMixture:
+        mixture = self._mixture
+        if mixture is None:
+            mixture = self._mixture = _fitted_mixture(self.codes.astype(np.float64))
+        return mixture
 
 
 def _fitted_mixture(codes: NDArray[np.float64]) -> GaussianMixture:

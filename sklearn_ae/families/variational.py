@@ -205,6 +205,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     noise: Annotated[str | float, OneOf("scalar", "column"), Number(0, closed_low=False)] = "scalar"
 
     differs_in_a_stack = BaseAutoencoder.differs_in_a_stack | {"beta"}
+    kept_when_going_on = BaseAutoencoder.kept_when_going_on | {"noise"}
 
     def _module(self, problem: Problem) -> Autoencoder:
         # A full batch shares its draws, so that a row twice is a row of weight two.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
+from sklearn_ae.modules.bounds import within
 from sklearn_ae.modules.mlp import Linear
 
 
@@ -64,7 +65,7 @@ class GaussianCode(Code):
 
     def log_var(self, features: Tensor) -> Tensor:
         """(n, h) -> (n, k), kept where its exponential is a usable number."""
-        return self.log_variance(features).clamp(-20.0, 20.0)
+        return within(self.log_variance(features), 20.0)
 
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return codes by the reparametrisation mean + sigma * noise: (n, k), or (n, n_draws, k) for several draws."""

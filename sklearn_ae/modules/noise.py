@@ -153,7 +153,7 @@ class Masking(Corruption):
     def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Set cells to 0, which stands for a missing one."""
         kept = (uniform_like(x) >= self.share).to(x.dtype)
-        return x * kept, observed if observed is None else observed * kept
+        return x * kept, kept if observed is None else observed * kept
 
 
 class GaussianNoise(Corruption):

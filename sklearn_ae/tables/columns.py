@@ -9,6 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_ae.warning import warn
+
+NEW = -1  # stands for a category that was not in the fit
+
 
 class Column(ABC):
     """A column as it was when the table was first seen.
@@ -20,6 +24,11 @@ class Column(ABC):
     """
 
     likelihood: str
+
+    @property
+    def has_values(self) -> bool:
+        """Whether cells can be restored."""
+        return True
 
     @abstractmethod
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
@@ -62,8 +71,12 @@ class WholeNumber(Column):
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
         """Return the next whole number in the range."""
         dtype = np.uint64 if self.high > np.iinfo(np.int64).max else np.int64
-        near = np.clip(np.rint(cells), self.low, self.high)
-        return np.clip(near.astype(dtype), dtype(self.low), dtype(self.high))  # a float may round beyond the range
+        near = np.rint(cells)
+        # The ends are compared as floats and written as whole numbers: near 2^63 and 2^64 a float may be one more.
+        inside = (near > float(self.low)) & (near < float(self.high))
+        whole = np.where(near >= float(self.high), dtype(self.high), dtype(self.low))
+        whole[inside] = near[inside].astype(dtype)
+        return whole
 
 
 class Truth(Column):
@@ -132,12 +145,27 @@ class Categories(Column):
         self.rare = rare
 
     @classmethod
-    def learn(cls, values: NDArray, missing: NDArray[np.bool_], order: list[Any] | None, grouping: "Grouping") -> Self:
-        """Learn the categories that occur, in the order of the dtype or sorted."""
-        counts = Counter(values[~missing].tolist())
-        if not counts:
+    def learn(
+        cls,
+        values: NDArray,
+        missing: NDArray[np.bool_],
+        order: list[Any] | None,
+        grouping: "Grouping",
+        label: str = "the column",
+    ) -> Self:
+        """Learn the categories that occur, in the order of the dtype or sorted; messages name the column by its label.
+
+        Raises
+        ------
+        TypeError
+            If the values are of several types, or of one that can't be sorted or counted.
+        """
+        known = values[~missing].tolist()
+        if not known:
             return cls([None], {}, np.ones(1))  # a category that no cell is of
-        occurring = [value for value in order if value in counts] if order is not None else sorted(counts)
+        order = _sorted(known, label) if order is None else order
+        counts = Counter(known)
+        occurring = [value for value in order if value in counts]
         rare = grouping.rare(occurring, counts)
         groups = [[value] for value in occurring if value not in rare]
         if rare:
@@ -147,19 +175,65 @@ class Categories(Column):
         return cls([group[0] for group in groups], numbers, sizes / sizes.sum(), len(groups) if rare else None)
 
     def numbered(self, values: NDArray, missing: NDArray[np.bool_], label: str, unknown: str) -> NDArray[np.int32]:
-        """Return the number of each value, (n,)."""
-        if unknown == "error":
-            new = set(values[~missing].tolist()) - self.numbers.keys()
-            if new:
-                raise ValueError(
-                    f"with handle_unknown='error' categories must be among those of fit, however {label} holds "
-                    f"{sorted(map(repr, new))[:5]}: set handle_unknown='ignore' to take them as missing"
-                )
-        number, otherwise = self.numbers.get, self.rare or 0
-        numbers = np.fromiter((number(v, otherwise) for v in values.tolist()), np.int32, len(values))
+        """Return the number of each value, (n,).
+
+        Raises
+        ------
+        ValueError
+            If a value is new and ``unknown`` is "error".
+
+        Warns
+        -----
+        UserWarning
+            If all values are new.
+        """
+        number = self.numbers.get
+        numbers = np.fromiter((number(v, NEW) for v in values.tolist()), np.int32, len(values))
         numbers[missing] = 0
+        new = numbers == NEW
+        if new.any():
+            self._tell_of_new(values[new].tolist(), label, unknown, all_new=new.sum() == len(missing) - missing.sum())
+        numbers[new] = self.rare or 0
         return numbers
+
+    def _tell_of_new(self, new: list[Any], label: str, unknown: str, *, all_new: bool) -> None:
+        some = sorted(set(map(repr, new)))[:5]
+        if unknown == "error":
+            raise ValueError(
+                f"with handle_unknown='error' categories must be among those of fit, got {some} in {label}: set "
+                "handle_unknown='ignore' to take them as missing"
+            )
+        if all_new and self.numbers:
+            known = sorted(map(repr, self.numbers))[:5]
+            warn(f"no category of {label} was in the fit, got {some} where the fit had {known}: all count as unknown")
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there was a category in the fit."""
+        return bool(self.numbers)
 
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
         """Return the categories; of rare ones the most frequent."""
         return self.values[cells.astype(np.int64)]
+
+
+def _sorted(values: list[Any], label: str) -> list[Any]:
+    """Return the distinct values in ascending order."""
+    types = set(map(type, values))
+    if len(set(map(_family, types))) > 1:
+        raise TypeError(
+            f"categories of a column must be of one type, got {' and '.join(sorted(kind.__name__ for kind in types))} "
+            f"in {label}: convert them, for example to strings"
+        )
+    try:
+        return sorted(set(values))
+    except TypeError as error:
+        raise TypeError(
+            f"categories must be values that can be sorted, such as strings or numbers, got {values[0]!r} in {label}: "
+            "convert them, for example to strings"
+        ) from error
+
+
+def _family(kind: type) -> type:
+    """Return a type itself, or float for every type of numbers: 1 and 1.0 are one category."""
+    return float if issubclass(kind, int | float | np.number) and kind is not bool else kind

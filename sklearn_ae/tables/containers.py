@@ -1,7 +1,7 @@
-"""What a table comes in, an array or a DataFrame of any library: its columns, and how to make another one like it."""
+"""What a table comes in: its columns, how to make another one like it, and how to fill its missing cells."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from sklearn_ae.tables.sources import Frame, Source
-
-TEMPORAL = (nw.Date, nw.Datetime, nw.Duration, nw.Time)
 
 
 class Container(ABC):
@@ -40,7 +38,11 @@ class Container(ABC):
 
     @abstractmethod
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
-        """Return the cells of a column, and which of them are missing, each (n,)."""
+        """Return the cells of a column exactly as they are, and which of them are missing, each (n,)."""
+
+    def objects(self, positions: Sequence[int]) -> Iterator[tuple[NDArray, NDArray[np.bool_]]]:
+        """Return the same of several columns, one after the other."""
+        return map(self.values, positions)
 
     @abstractmethod
     def numbers(self, positions: Sequence[int]) -> Any:
@@ -58,96 +60,36 @@ class Container(ABC):
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
         """Return a table of this kind, with the dtypes of this one; the rows are labelled as those of ``like``."""
 
+    @abstractmethod
+    def missing(self) -> NDArray[np.bool_]:
+        """Return which cells are missing, (n, d)."""
+
+    @abstractmethod
+    def dtype(self, position: int) -> Any:
+        """Return the dtype of a column, as narwhals names it."""
+
+    @abstractmethod
+    def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: "Container") -> Any:
+        """Return the table as it was given, with its missing cells written and nothing else changed.
+
+        Parameters
+        ----------
+        columns : mapping of int to ndarray of shape (n,)
+            Values of the columns that have missing cells, by position.
+        missing : ndarray of shape (n, d)
+            Which cells are missing.
+        fitted : Container
+            The table of the fit, without its rows: the dtypes of columns without a known cell.
+
+        Raises
+        ------
+        ValueError
+            If a column can't hold what is to be written beside what it holds.
+        """
+
     def label(self, position: int) -> str:
         """Return how a message calls a column."""
         return f"column {self.names[position]!r}"
-
-
-class FrameContainer(Container):
-    """A DataFrame of any library that narwhals knows.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        The table.
-    """
-
-    def __init__(self, frame: Any) -> None:
-        self.frame = nw.from_native(frame, eager_only=True)
-        self.names = list(self.frame.columns)
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def empty(self) -> "FrameContainer":
-        """Return the names and dtypes without the rows."""
-        return FrameContainer(self.frame.head(0).clone())  # a part of a DataFrame may keep the whole in memory
-
-    def kind(self, position: int) -> str:
-        """Return "number", "whole number", "truth" or "category", by the dtype of a column."""
-        dtype = self.frame.schema.dtypes()[position]
-        if dtype in TEMPORAL:
-            raise TypeError(
-                f"columns must hold numbers, truth values or categories, however {self.label(position)} is temporal "
-                f"({dtype}): leave it out, or make numbers of it, for example with skrub.TableVectorizer"
-            )
-        if dtype.is_numeric():
-            return "whole number" if dtype.is_integer() else "number"
-        if dtype == nw.Boolean:
-            return "truth"
-        if dtype in (nw.String, nw.Categorical, nw.Enum):
-            return "category"
-        return self._kind_of_objects(position, dtype)
-
-    def _kind_of_objects(self, position: int, dtype: Any) -> str:
-        values, missing = self.values(position)
-        types = set(map(type, values[~missing].tolist()))
-        if types <= {str}:
-            return "category"
-        if types <= {bool, np.bool_}:
-            return "truth"
-        if all(issubclass(kind, int | float | np.number) and kind is not bool for kind in types):
-            return "number"
-        raise TypeError(
-            f"columns must hold numbers, truth values or categories, however {self.label(position)} ({dtype}) holds "
-            f"{' and '.join(sorted(kind.__name__ for kind in types))}: convert it to one of them"
-        )
-
-    def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
-        """Return the cells of a column, and which of them are missing, each (n,)."""
-        column = self.frame[:, int(position)]
-        missing = column.is_null()
-        if column.dtype.is_float():
-            missing = missing | column.is_nan()
-        return column.to_numpy(), np.asarray(missing.to_numpy(), dtype=bool)
-
-    def numbers(self, positions: Sequence[int]) -> Source:
-        """Return columns of numbers; missing cells are NaN."""
-        whole = list(positions) == list(range(len(self.names)))
-        return Frame(self.frame if whole else self.frame[:, list(positions)])
-
-    def ordered_categories(self, position: int) -> list[Any] | None:
-        """Return the categories that the dtype of a column tells, in order, or None."""
-        column = self.frame[:, int(position)]
-        known = column.dtype in (nw.Categorical, nw.Enum)
-        return column.cat.get_categories().to_list() if known else None
-
-    def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
-        """Return a table of this kind, with the dtypes of this one; the rows are labelled as those of ``like``."""
-        native = self.frame.to_native()
-        if hasattr(native, "iloc"):
-            index = getattr(like, "index", None)
-            made = {
-                name: type(native[name])(list(values) if values.dtype == object else values, dtype=dtype, index=index)
-                for name, values, dtype in zip(self.names, columns, native.dtypes, strict=True)
-            }
-            return type(native)(made, columns=native.columns, index=index)
-        backend = self.frame.implementation
-        series = [
-            nw.new_series(name, _without_objects(values), dtype, backend=backend)
-            for (name, dtype), values in zip(self.frame.schema.items(), columns, strict=True)
-        ]
-        return nw.concat([one.to_frame() for one in series], how="horizontal").to_native()
 
 
 class ArrayContainer(Container):
@@ -157,10 +99,13 @@ class ArrayContainer(Container):
     ----------
     array : ndarray of shape (n, d)
         Numbers, or objects.
+    given : ndarray of shape (n, d), optional
+        The same as the user gave it, in another dtype perhaps.
     """
 
-    def __init__(self, array: NDArray) -> None:
+    def __init__(self, array: NDArray, given: NDArray | None = None) -> None:
         self.array = array
+        self.given = array if given is None else given
         self.names = list(range(array.shape[1]))
 
     def __len__(self) -> int:
@@ -177,14 +122,12 @@ class ArrayContainer(Container):
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
         """Return the cells of a column, and which of them are missing, each (n,)."""
         column = self.array[:, position]
-        if column.dtype != object:
-            return column, column != column
-        return column, np.array([cell is None or cell != cell for cell in column.tolist()], dtype=bool)
+        return column, _missing(column)
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
         in_place = list(positions) == self.names and self.array.dtype.kind == "f"
-        return self.array if in_place else Frame(self.array[:, list(positions)])
+        return self.array if in_place else Frame(self.array[:, list(positions)], [self.label(p) for p in positions])
 
     def ordered_categories(self, position: int) -> None:
         """Return None: an array does not tell them."""
@@ -197,6 +140,26 @@ class ArrayContainer(Container):
             [column.astype(dtype or (column.dtype if column.dtype.kind == "f" else float)) for column in columns],
             axis=1,
         )
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Return which cells are missing, (n, d)."""
+        return _missing(self.array)
+
+    def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> NDArray:
+        """Return the array as it was given, with its missing cells written."""
+        written = np.full(self.array.shape, np.nan, dtype=object if self.given.dtype == object else np.float64)
+        for position, values in columns.items():
+            written[:, position] = values
+        cells, dtype = written[missing], self.given.dtype
+        if dtype.kind == "f" and np.nanmax(np.abs(cells), initial=0) > np.finfo(dtype).max:
+            dtype = written.dtype
+        filled = self.given.astype(dtype)
+        filled[missing] = cells
+        return filled
+
+    def dtype(self, position: int) -> Any:
+        """Return the dtype of a column, as narwhals names it."""
+        return nw.Object() if self.array.dtype == object else nw.Float64()
 
     def label(self, position: int) -> str:
         """Return how a message calls a column."""
@@ -230,29 +193,69 @@ class SparseContainer(Container):
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
         """Return the cells of a column, and which of them are missing, each (n,)."""
         column = self.matrix[:, [position]].toarray().ravel()
-        return column, column != column
+        return column, np.isnan(column)
 
     def numbers(self, positions: Sequence[int]) -> Any:
         """Return columns of numbers; missing cells are NaN."""
         return self.matrix if list(positions) == self.names else self.matrix[:, positions]
 
     def ordered_categories(self, position: int) -> None:
-        """Return None."""
-        return
+        """Refuse: a zero that is not stored would be one of them."""
+        raise TypeError(
+            f"categorical_features must name no column of a sparse matrix, got {self.label(position)}: make it dense"
+        )
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> NDArray:
         """Return an array."""
         return self.empty().made_of(columns, like)
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Return which cells are missing, (n, d)."""
+        return np.isnan(self.matrix.toarray())
+
+    def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> NDArray:
+        """Return the rows as an array, with their missing cells written."""
+        return ArrayContainer(self.matrix.toarray()).filled(columns, missing, fitted)
+
+    def dtype(self, position: int) -> Any:
+        """Return the dtype of a column, as narwhals names it."""
+        return nw.Float64()
 
     def label(self, position: int) -> str:
         """Return how a message calls a column."""
         return f"column {position}"
 
 
-def is_frame(X: Any) -> bool:
-    """Whether it is a DataFrame of a library that can be read."""
-    return nw.dependencies.is_into_dataframe(X)
+def check_kind(X: Any) -> None:
+    """Raise if X is a lazy frame, which has no cells yet, or an array of times."""
+    if hasattr(X, "collect") and hasattr(X, "collect_schema") and not hasattr(X, "__len__"):
+        raise TypeError(f"X must be an array or a DataFrame, got {type(X).__name__}: call its method collect() before")
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
+        raise TypeError(f"X must hold numbers, got times ({X.dtype}): make numbers of them, for example days")
 
 
-def _without_objects(values: NDArray) -> Any:
-    return values.tolist() if values.dtype == object else values
+def check_not_empty(frame: Any, name: str) -> None:
+    """Raise unless a DataFrame has rows and columns, in scikit-learn's words."""
+    for n, what in zip(frame.shape, ("sample", "feature"), strict=True):
+        if n == 0:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={frame.shape}) while a minimum of 1 is required by {name}."
+            )
+
+
+def with_nan(X: Any) -> Any:
+    """Return X; in an array, what is masked, None or NA is NaN."""
+    if isinstance(X, np.ma.MaskedArray):
+        X = np.ma.filled(X.astype(X.dtype if X.dtype.kind in "fO" else np.float64), np.nan)
+    is_of_objects = isinstance(X, np.ndarray) and X.dtype == object
+    return np.where(_missing(X), np.nan, X) if is_of_objects else X
+
+
+def _missing(cells: NDArray) -> NDArray[np.bool_]:
+    if cells.dtype.kind == "f":
+        return np.isnan(cells)
+    if cells.dtype == object:
+        import pandas as pd
+
+        return pd.isna(cells)  # None, NaN, NA and NaT
+    return np.zeros(cells.shape, dtype=bool)

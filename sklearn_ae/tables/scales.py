@@ -3,7 +3,6 @@
 Everything is done in blocks of rows that stay in the cache, so that no second copy of a table is ever made.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from typing import Any, Self, cast
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from sklearn_ae.tables.schema import Layout
 from sklearn_ae.tables.sources import Source, blocks
+from sklearn_ae.warning import warn
 
 CONSTANT = 1e-13  # a standard deviation below this share of the mean is rounding
 FAR = (
@@ -41,6 +41,8 @@ class NumericTable:
         What the numbers go through before.
     empty : ndarray of shape (n_cells,), optional
         Columns without an observed value: they come back as 0.
+    labels : sequence, optional
+        How messages call the columns.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class NumericTable:
         gaps: NDArray[np.bool_] | None = None,
         curve: "Curve | None" = None,
         empty: NDArray[np.bool_] | None = None,
+        labels: Sequence[Any] | None = None,
     ) -> None:
         self.location = location
         self.spread = spread
@@ -58,6 +61,7 @@ class NumericTable:
         self.gaps = np.zeros(len(location), dtype=bool) if gaps is None else gaps
         self.curve = curve
         self.empty = np.zeros(len(location), dtype=bool) if empty is None else empty
+        self.labels = range(len(location)) if labels is None else labels
         self._near = curve is None and bool((np.abs(location) <= FAR * spread).all())
         self._single = [torch.from_numpy(v.astype(np.float32)) for v in (location, 1 / spread)]
 
@@ -83,16 +87,13 @@ class NumericTable:
                 f"X must have a finite variance, however columns {_named(too_large, labels)} are too large for one"
             )
         if all_missing.any():
-            warnings.warn(
-                f"columns {_named(all_missing, labels)} have no observed value: nothing is learned of them",
-                stacklevel=2,
-            )
+            warn(f"columns {_named(all_missing, labels)} have no observed value: nothing is learned of them")
         location, spread = np.zeros_like(mean), np.ones_like(mean)
         n = len(mean) if n_numbers is None else n_numbers
         if n:
-            location[:n], spread[:n] = SCALES[scale](mean[:n], variance[:n], all_missing[:n], labels)
+            location[:n], spread[:n] = SCALES[scale](mean[:n], variance[:n], all_missing[:n])
         curve = Curve.fit(X, weight, n) if scale == "quantile" and n else None
-        return cls(location, spread, scale, gaps, curve, all_missing)
+        return cls(location, spread, scale, gaps, curve, all_missing, labels)
 
     def encode(self, X: Source, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Return the encoded rows, (n, d), and a mask of the observed cells, or None where all are."""
@@ -112,7 +113,24 @@ class NumericTable:
             return x, None
         assert_all_finite(cells, allow_nan=True, input_name="X")
         missing = torch.from_numpy(np.isnan(cells))
-        return x.masked_fill_(missing, 0), ~missing if missing.any() else None
+        self._check_in_reach(x.masked_fill_(missing, 0), cells)
+        return x, ~missing if missing.any() else None
+
+    def _check_in_reach(self, x: Tensor, cells: NDArray) -> None:
+        """Raise if a finite cell is no longer finite once it is encoded."""
+        beyond = (~x.isfinite()).nonzero()
+        if len(beyond):
+            row, column = beyond[0].tolist()
+            raise ValueError(
+                f"X must hold numbers that are finite once scaled, in {x.dtype}, got {cells[row, column]:g} in "
+                f"column {self.labels[column]!r}: leave such rows out, or fit with precision='float64'"
+            )
+
+    def farthest(self, cells: NDArray) -> str:
+        """Return the number of a row (1, d) that lies farthest from the fit, in words."""
+        x, _ = self.encode_block(cells, torch.float64)
+        column = int(x.abs().argmax())
+        return f"{cells[0, column]:g} in column {self.labels[column]!r}"
 
     def _standardised(self, cells: NDArray, dtype: torch.dtype) -> Tensor:
         if self._near and cells.dtype == np.float32 and dtype is torch.float32:
@@ -240,25 +258,25 @@ def _check_counts(parts: Iterator[NDArray], likelihood: str) -> None:
 SUPPORTS = {"bernoulli": _check_unit_interval, "poisson": _check_counts, "negative_binomial": _check_counts}
 
 
-def _per_column(
-    mean: NDArray, variance: NDArray, all_missing: NDArray, labels: Sequence[Any]
-) -> tuple[NDArray, NDArray]:
-    constant = (variance <= (CONSTANT * mean) ** 2) & ~all_missing
-    if constant.any():
-        warnings.warn(f"columns {_named(constant, labels)} are constant: they are centred, not scaled", stacklevel=2)
+def _per_column(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
+    constant = variance <= (CONSTANT * mean) ** 2  # centred, not scaled, as scikit-learn's scalers do
     return mean, np.sqrt(np.where(constant | all_missing, 1.0, variance))
 
 
-def _common(mean: NDArray, variance: NDArray, all_missing: NDArray, labels: Sequence[Any]) -> tuple[NDArray, NDArray]:
+def _common(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
     pooled = variance[~all_missing].mean() if not all_missing.all() else 1.0
     return mean, np.full_like(mean, np.sqrt(pooled) if pooled > 0 else 1.0)
 
 
-def _unscaled(mean: NDArray, variance: NDArray, all_missing: NDArray, labels: Sequence[Any]) -> tuple[NDArray, NDArray]:
+def _unscaled(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
     return np.zeros_like(mean), np.ones_like(mean)
 
 
-SCALES = {True: _per_column, "common": _common, "quantile": _unscaled, False: _unscaled}
+def _centred(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
+    return mean, np.ones_like(mean)
+
+
+SCALES = {True: _per_column, "common": _common, "quantile": _unscaled, False: _centred}
 
 
 def _moments(X: Source, weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_ae.tables.columns import Categories, Column, Grouping, Number, Truth, WholeNumber
-from sklearn_ae.tables.containers import Container, FrameContainer
+from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.frames import FrameContainer
 from sklearn_ae.tables.sources import Coded
 
 SCALED = ("gaussian", "learned_gaussian")  # likelihoods of numbers that are standardised; they come first
@@ -129,9 +130,9 @@ class Schema:
         if n_numbers == len(self.order):
             return numbers
         coded = np.empty((len(container), len(self.order) - n_numbers), np.int32)
-        for i, position in enumerate(self.order[n_numbers:]):
-            values, missing = container.values(position)
-            coded[:, i] = self.columns[position].numbered(values, missing, container.label(position), handle_unknown)
+        positions = self.order[n_numbers:].tolist()
+        for i, (position, cells) in enumerate(zip(positions, container.objects(positions), strict=True)):
+            coded[:, i] = self.columns[position].numbered(*cells, container.label(position), handle_unknown)
         return Coded(numbers, coded)
 
     def weights(self, asked: Any) -> list[float] | None:
@@ -155,13 +156,18 @@ class Schema:
         """Return the table that cells stand for, rows labelled as those of ``like``."""
         return cells if self.is_plain else self.container.made_of(self._restored(cells), like)
 
-    def filled(self, container: Container, cells: NDArray, like: Any) -> Any:
-        """Return a table with its missing cells replaced."""
-        columns = []
-        for position, restored in enumerate(self._restored(cells)):
-            values, missing = container.values(position)
-            columns.append(_replaced(values, missing, restored))
-        return self.container.made_of(columns, like)
+    def filled(self, container: Container, cells: NDArray) -> Any:
+        """Return a table as it was given, with its missing cells written.
+
+        A column of categories without any value in the fit stays as it is.
+        """
+        missing, place = container.missing(), np.argsort(self.order)
+        columns = {
+            position: self.columns[position].restored(cells[:, place[position]])
+            for position in np.flatnonzero(missing.any(axis=0)).tolist()
+            if self.columns[position].has_values
+        }
+        return container.filled(columns, missing, self.container)
 
     def _restored(self, cells: NDArray) -> list[NDArray]:
         place = np.argsort(self.order)
@@ -190,7 +196,8 @@ def _numeric(container: Container, position: int, left_out: NDArray[np.bool_] | 
 
 def _categories(container: Container, position: int, left_out: NDArray[np.bool_] | None, grouping: Grouping) -> Column:
     values, missing = _values(container, position, left_out)
-    return Categories.learn(values, missing, container.ordered_categories(position), grouping)
+    order = container.ordered_categories(position)
+    return Categories.learn(values, missing, order, grouping, container.label(position))
 
 
 def _values(
@@ -216,15 +223,13 @@ def _categorical(container: Container, asked: Any) -> NDArray[np.bool_]:
                 f"shape {asked.shape}"
             )
         return asked
-    named = asked.dtype.kind not in "iu"
-    known = container.names if named else range(n)
-    unknown = [entry for entry in asked.tolist() if entry not in known]
-    if asked.ndim != 1 or unknown:
+    known = container.names if asked.dtype.kind not in "iu" else list(range(n))
+    if asked.ndim != 1 or set(asked.tolist()) - set(known):
         raise ValueError(
-            f"categorical_features must be names or positions of columns, however: {unknown or asked.tolist()!r} among "
-            f"{list(known)!r}"
+            f"categorical_features must be names or positions of columns of X, {known!r}, got {asked.tolist()!r}"
         )
-    return np.isin(container.names, asked) if named else np.isin(np.arange(n), asked)
+    chosen = set(asked.tolist())
+    return np.array([entry in chosen for entry in known], dtype=bool)
 
 
 def _likelihoods(container: Container, asked: str | Mapping[Any, str]) -> list[str | None]:
@@ -238,11 +243,3 @@ def _likelihoods(container: Container, asked: str | Mapping[Any, str]) -> list[s
     if wrong:
         raise ValueError(f"likelihood of a column must be one of {['auto', *NUMERIC]}, however: {wrong[0]!r}")
     return [None if asked.get(name, "auto") == "auto" else asked[name] for name in container.names]
-
-
-def _replaced(values: NDArray, missing: NDArray[np.bool_], restored: NDArray) -> NDArray:
-    if not missing.any():
-        return values
-    filled = values.copy()
-    filled[missing] = restored[missing]
-    return filled

@@ -1,6 +1,6 @@
 """Sources of rows: arrays, sparse matrices and DataFrames whose cells become numbers when they are asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import narwhals.stable.v2 as nw
@@ -34,6 +34,8 @@ class Frame:
     ----------
     frame : DataFrame or ndarray
         Its columns hold numbers, or what can be read as one.
+    labels : sequence of str, optional
+        How messages call the columns.
 
     Raises
     ------
@@ -41,20 +43,42 @@ class Frame:
         If a cell is no number, or infinite, or there is none.
     """
 
-    def __init__(self, frame: Any) -> None:
+    def __init__(self, frame: Any, labels: Sequence[str] | None = None) -> None:
         self.frame = nw.from_native(frame, pass_through=True)
+        self.labels = labels or [f"column {position}" for position in range(frame.shape[1])]
         self.shape: tuple[int, int] = frame.shape
-        self.dtype = self._numbers(slice(0, 1), [np.float64, np.float32]).dtype
-        for rows in blocks(self.shape):
+        first, *others = blocks(self.shape)
+        block = self._numbers(first, [np.float64, np.float32])
+        self.dtype = block.dtype
+        self._whole = None if others else block
+        for rows in others:
             self._numbers(rows, self.dtype)
 
     def __getitem__(self, rows: Any) -> NDArray:
         """Return the rows of a slice or an index."""
-        return self._numbers(rows, self.dtype)
+        return self._numbers(rows, self.dtype) if self._whole is None else self._whole[rows]
 
     def _numbers(self, rows: Any, dtype: Any) -> NDArray:
-        part = nw.to_native(self.frame[rows], pass_through=True)
-        return check_array(part, dtype=dtype, ensure_all_finite="allow-nan", input_name="X")
+        part = self.frame[rows]
+        try:
+            return self._checked(part, dtype)
+        except (ValueError, TypeError) as error:
+            self._find_no_number(part)
+            raise error
+
+    def _checked(self, part: Any, dtype: Any) -> NDArray:
+        return check_array(
+            nw.to_native(part, pass_through=True), dtype=dtype, ensure_all_finite="allow-nan", input_name="X"
+        )
+
+    def _find_no_number(self, part: Any) -> None:
+        """Raise if a cell can't be read as a number, and name its column."""
+        for position, label in enumerate(self.labels):
+            try:
+                self._checked(part[:, [position]], np.float64)
+            except (ValueError, TypeError) as error:
+                kind = TypeError if isinstance(error, TypeError) else ValueError
+                raise kind(f"X must hold numbers, finite or missing, got in {label}: {error}") from error
 
 
 class Coded:

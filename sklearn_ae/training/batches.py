@@ -15,6 +15,7 @@ from sklearn_ae.objectives.terms import Batch
 Draws = dict[str, list[Tensor]]  # the numbers that each phase asks for, in order
 Requests = Mapping[str, Sequence[Request]]  # what each phase asks for
 
+SPREAD = 1 << 22  # cells that tell where columns begin, about
 NOISE_BLOCK = 1 << 22  # numbers drawn at once, at most: 16 MiB of float32
 
 
@@ -143,6 +144,14 @@ class EncodedRows(Rows):
             observed = torch.ones_like(x)
         device = columns.x.device
         return _masked(columns._replace(x=x.to(device), observed=None if observed is None else observed.to(device)))
+
+
+def cells_with_weights(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return cells of rows that are evenly spread over the table, and how much each counts, both (n, n_cells)."""
+    step = ceil(len(rows) * rows.n_cells / SPREAD)
+    some = rows.take(torch.arange(0, len(rows), max(1, step)))
+    weight = torch.ones_like(some.x) if some.observed is None else some.observed
+    return some.x, weight if some.weight is None else weight * some.weight.unsqueeze(-1)
 
 
 class Minibatch(NamedTuple):

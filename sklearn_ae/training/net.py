@@ -329,12 +329,10 @@ class AutoencoderNet(NeuralNet):
     def go_on_from(self, other: "AutoencoderNet") -> "AutoencoderNet":
         """Take over weights, the state of the optimizers and the history of a net, and leave that net as it is."""
         state, asked = other.module_.state_dict(), self.module_.state_dict()
-        same_shapes = {name: t.shape for name, t in state.items()} == {name: t.shape for name, t in asked.items()}
-        if not same_shapes or str(self.module_) != str(other.module_):
-            raise ValueError(
-                f"a fit that goes on keeps its module, however the parameters now ask for another one: {self.module_}. "
-                "Set warm_start=False and call fit to begin anew"
-            )
+        shapes, asked_shapes = ({name: (*t.shape,) for name, t in tensors.items()} for tensors in (state, asked))
+        if shapes != asked_shapes:
+            differing = dict(shapes.items() ^ asked_shapes.items())
+            raise ValueError(f"a net that goes on keeps the tensors of its module, got others: {sorted(differing)}")
         self.module_.load_state_dict(state)
         for name in self._optimizer_names():
             getattr(self, name).load_state_dict(copy.deepcopy(getattr(other, name).state_dict()))

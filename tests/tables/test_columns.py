@@ -60,8 +60,9 @@ def test_new_categories_are_rare_where_there_are_rare_ones_and_missing_ones_neve
     assert numbered(column, ["new", None, "a", "c"]) == [2, 0, 1, 2]
     assert column.restored(np.array([2.0])).tolist() == ["b"]  # the first of the most frequent
     plain, *_ = categories(["a", "a"])
-    assert numbered(plain, ["new", None]) == [0, 0]
-    with pytest.raises(ValueError, match="column 'c' holds .*new"):
+    with pytest.warns(UserWarning, match="no category of column 'c' was in the fit"):
+        assert numbered(plain, ["new", None]) == [0, 0]
+    with pytest.raises(ValueError, match="got .*new.* in column 'c'"):
         numbered(plain, ["new"], "error")
 
 
@@ -79,6 +80,18 @@ def test_whole_numbers_stay_in_their_range(high):
     assert restored.dtype == dtype
     assert restored.tolist()[:2] == [3, 4]
     assert high * (1 - 1e-15) <= int(restored[2]) <= high
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-(2**63), 2**63 - 1), (2**63 - 2, 2**63 - 1), (-(2**63), -(2**63) + 1), (0, 2**64 - 1)]
+)
+def test_whole_numbers_near_the_ends_of_64_bits_stay_at_their_end(low, high):
+    column = WholeNumber(low, high)
+    cells = np.array([-1e30, float(low), np.nextafter(float(low), np.inf), np.nextafter(float(high), -np.inf), 1e30])
+    restored = [int(cell) for cell in column.restored(cells)]
+    assert all(low <= cell <= high for cell in restored)
+    assert restored[-1] == high
+    assert restored == sorted(restored) or float(low) == float(high)
 
 
 def test_truth_is_what_is_more_probable():

@@ -1,0 +1,342 @@
+"""DataFrames of pandas and of other libraries as containers."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.sources import BLOCK, Frame, Source
+
+TEMPORAL = (nw.Date, nw.Datetime, nw.Duration, nw.Time)
+TOO_WIDE = (nw.Int128, nw.UInt128)
+REFUSED = (nw.Binary, nw.List, nw.Struct, nw.Array)
+
+
+class FrameContainer(Container):
+    """A DataFrame, read by narwhals.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        The table.
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self.native = frame
+        self.frame = nw.from_native(self._readable(), eager_only=True)
+        self.names = list(self.frame.columns)
+
+    @abstractmethod
+    def _readable(self) -> Any:
+        """Return the frame with its columns in dtypes that narwhals knows, as far as there are such."""
+
+    def dtype(self, position: int) -> Any:
+        """Return the dtype of a column, as narwhals names it."""
+        return self.dtypes[position]
+
+    @cached_property
+    def _series(self) -> list[nw.Series[Any]]:
+        return list(self.frame.iter_columns())
+
+    @cached_property
+    def dtypes(self) -> list[Any]:
+        """The dtypes of the columns, as narwhals names them."""
+        return self.frame.schema.dtypes()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def kind(self, position: int) -> str:
+        """Return "number", "whole number", "truth" or "category", by the dtype of a column."""
+        dtype = self.dtypes[position]
+        if dtype in TEMPORAL:
+            raise TypeError(
+                f"columns must hold numbers, truth values or categories, got times ({dtype}) in "
+                f"{self.label(position)}: leave it out, or make numbers of it, for example with skrub.TableVectorizer"
+            )
+        if dtype in TOO_WIDE or dtype in REFUSED:
+            raise TypeError(
+                f"columns must hold numbers of at most 64 bits, truth values or categories, got {dtype} in "
+                f"{self.label(position)}: convert it, or leave it out"
+            )
+        if dtype.is_numeric():
+            return "whole number" if dtype.is_integer() else "number"
+        if dtype == nw.Boolean:
+            return "truth"
+        if dtype in (nw.String, nw.Categorical, nw.Enum):
+            return "category"
+        return self._kind_of_objects(position)
+
+    def _kind_of_objects(self, position: int) -> str:
+        values, missing = self.values(position)
+        known = values[~missing].tolist()
+        types = set(map(type, known))
+        if types <= {str}:
+            return "category"
+        if types <= {bool, np.bool_}:
+            return "truth"
+        if all(issubclass(kind, int | np.integer) and kind is not bool for kind in types):
+            return self._kind_of_ints(position, known)
+        if all(issubclass(kind, int | float | np.number) and kind is not bool for kind in types) and not any(
+            issubclass(kind, np.complexfloating) for kind in types
+        ):
+            return "number"
+        raise TypeError(
+            "columns must hold numbers, truth values or categories, got "
+            f"{' and '.join(sorted(kind.__name__ for kind in types))} in {self.label(position)} "
+            f"({self.dtypes[position]}): convert it to one of them"
+        )
+
+    def _kind_of_ints(self, position: int, known: list[int]) -> str:
+        low, high = min(known), max(known)
+        if low < -(2**63) or high >= 2**64 or (low < 0 and high >= 2**63):
+            raise TypeError(
+                f"whole numbers must have at most 64 bits, got {high if high >= 2**63 else low} in "
+                f"{self.label(position)}: convert it to floats, or to strings if it holds categories"
+            )
+        return "whole number"
+
+    def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
+        """Return the cells of a column exactly as they are, and which of them are missing, each (n,)."""
+        column = self._series[position]
+        missing = np.asarray(column.is_null().to_numpy(), dtype=bool)
+        if column.dtype.is_integer() and column.dtype not in TOO_WIDE:  # with a gap they would become floats
+            return column.fill_null(0).to_numpy(), missing
+        if column.dtype.is_float():
+            cells = column.to_numpy()
+            return cells, missing | np.isnan(cells.astype(np.float64))
+        return np.fromiter(column.to_list(), dtype=object, count=len(column)), missing
+
+    def numbers(self, positions: Sequence[int]) -> Source:
+        """Return columns of numbers; missing cells are NaN."""
+        whole = list(positions) == list(range(len(self.names)))
+        frame = self.frame if whole else self.frame[:, list(positions)]
+        return Frame(frame.to_native(), [self.label(position) for position in positions])
+
+    def ordered_categories(self, position: int) -> list[Any] | None:
+        """Return the categories that the dtype of a column tells, in order, or None."""
+        known = self.dtypes[position] in (nw.Categorical, nw.Enum)
+        return self._series[position].cat.get_categories().to_list() if known else None
+
+    def _written(self, position: int, gaps: NDArray[np.bool_], cells: NDArray, fitted: Container) -> Any:
+        """Return a native column, its gaps written, in a wider dtype where its own can't hold them."""
+        own = self.dtypes[position]
+        for dtype in (own, *self._wider(position, gaps, fitted)):
+            suited = _suited(cells, dtype)
+            if suited is not None:
+                return self._with(suited, position, gaps, dtype)
+        raise ValueError(
+            f"a column must be able to hold what fills its gaps, got {cells.tolist()[0]!r} for a gap of "
+            f"{self.label(position)} ({own}): convert the column to the dtype that it had in fit"
+        )
+
+    def _wider(self, position: int, gaps: NDArray[np.bool_], fitted: Container) -> list[Any]:
+        """Return other dtypes that hold all that is known of a column."""
+        own, in_fit = self.dtypes[position], fitted.dtype(position)
+        wider = [widest() for widest, is_narrower in WIDEST.items() if is_narrower(own)]
+        if own == nw.Enum and in_fit == nw.Enum and set(own.categories) <= set(in_fit.categories):
+            wider.append(in_fit)
+        return [*wider, *([in_fit, nw.String(), nw.Float64()] if gaps.all() else [])]
+
+    @abstractmethod
+    def _with(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
+        """Return a native column as it was given, or in a wider dtype, with cells in its gaps."""
+
+
+class PandasContainer(FrameContainer):
+    """A DataFrame of pandas, or of a library that is used like it."""
+
+    def _readable(self) -> Any:
+        exotic = [position for position, dtype in enumerate(self.native.dtypes) if _is_exotic(dtype)]
+        frame = self.native.copy(deep=False) if exotic else self.native
+        for position in exotic:
+            frame.isetitem(position, _plain(frame.iloc[:, position]))
+        return frame
+
+    def numbers(self, positions: Sequence[int]) -> Source:
+        """Return columns of numbers; missing cells are NaN."""
+        frame = self.frame.to_native().iloc[:, list(positions)]
+        for place, dtype in enumerate(frame.dtypes):
+            if dtype.kind == "O":  # None and NA are no numbers
+                column = frame.iloc[:, place]
+                frame.isetitem(place, column.astype(object).where(column.notna(), np.nan))
+        return Frame(frame, [self.label(position) for position in positions])
+
+    def objects(self, positions: Sequence[int]) -> Iterator[tuple[NDArray, NDArray[np.bool_]]]:
+        """Return the cells of several columns as they are, as many columns at once as make a block."""
+        at_once = max(1, BLOCK // max(1, len(self)))
+        for start in range(0, len(positions), at_once):
+            part = self.frame.to_native().iloc[:, list(positions[start : start + at_once])]
+            yield from zip(part.to_numpy(dtype=object).T, part.isna().to_numpy().T, strict=True)
+
+    def empty(self) -> "PandasContainer":
+        """Return the names and dtypes without the rows."""
+        return PandasContainer(self.native.head(0).copy())  # a part of a DataFrame may keep the whole in memory
+
+    def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
+        """Return a table of this kind, with the dtypes of this one; the rows are labelled as those of ``like``."""
+        index, series = getattr(like, "index", None), type(self.native.iloc[:, 0])
+        made = {
+            name: series(_within(values, dtype), dtype=native, index=index)
+            for name, values, dtype, native in zip(self.names, columns, self.dtypes, self.native.dtypes, strict=True)
+        }
+        return type(self.native)(made, columns=self.native.columns, index=index)
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Return which cells are missing, (n, d)."""
+        return self.native.isna().to_numpy()
+
+    def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> Any:
+        """Return the table as it was given, with its missing cells written and nothing else changed."""
+        is_double = (self.native.dtypes == np.float64).tolist()
+        in_one = [position for position, values in columns.items() if is_double[position] and values.dtype != object]
+        filled = self._written_in_one(in_one, columns, missing) if in_one else self.native.copy()
+        for position in columns.keys() - set(in_one):
+            gaps = missing[:, position]
+            filled.isetitem(position, self._written(position, gaps, columns[position][gaps], fitted))
+        return filled
+
+    def _written_in_one(self, positions: list[int], columns: Mapping[int, NDArray], missing: NDArray[np.bool_]) -> Any:
+        """Write columns of float64 at once: hundreds of them, one by one, would take their time."""
+        import pandas as pd
+
+        part = self.native.iloc[:, positions]
+        cells = part.to_numpy(copy=True)
+        np.copyto(cells, np.stack([columns[p] for p in positions], axis=1), where=missing[:, positions])
+        others = [position for position in range(len(self.names)) if position not in set(positions)]
+        written = type(self.native)(cells, index=part.index, columns=part.columns)
+        order = np.argsort([*others, *positions])
+        return pd.concat([self.native.iloc[:, others], written], axis=1).iloc[:, order]
+
+    def _with(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
+        column = self.native.iloc[:, position]
+        if gaps.all() and dtype != self.dtypes[position]:
+            made = nw.new_series("filled", cells, dtype, backend=self.frame.implementation).to_native()
+            return made.set_axis(column.index)
+        if _is_sparse(column.dtype):  # such columns can't be written to
+            dense = column.sparse.to_dense().to_numpy(copy=True)
+            dense[gaps] = cells
+            return type(column)(dense, dtype=column.dtype, index=column.index)
+        if dtype != self.dtypes[position]:
+            column = nw.from_native(column, series_only=True).cast(dtype).to_native()
+        elif hasattr(column.dtype, "categories"):
+            column = column.cat.add_categories([c for c in dict.fromkeys(cells) if c not in column.dtype.categories])
+        filled = column.array.copy()
+        filled[gaps] = cells
+        return type(column)(filled, dtype=column.dtype, index=column.index)
+
+
+class OtherContainer(FrameContainer):
+    """A DataFrame of polars, or of another library that narwhals knows."""
+
+    def _readable(self) -> Any:
+        return self.native
+
+    def empty(self) -> "OtherContainer":
+        """Return the names and dtypes without the rows."""
+        return OtherContainer(self.frame.head(0).clone().to_native())
+
+    def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
+        """Return a table of this kind, with the dtypes of this one."""
+        backend = self.frame.implementation
+        series = [
+            nw.new_series(name, _within(values, dtype), None if dtype == nw.Unknown else dtype, backend=backend)
+            for name, values, dtype in zip(self.names, columns, self.dtypes, strict=True)
+        ]
+        return nw.concat([one.to_frame() for one in series], how="horizontal").to_native()
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Return which cells are missing, (n, d)."""
+        missing = self.frame.select(nw.all().is_null()).to_numpy()
+        floats = [position for position, dtype in enumerate(self.dtypes) if dtype.is_float()]
+        if floats:
+            missing[:, floats] |= np.isnan(self.frame.select(nw.nth(floats).cast(nw.Float64)).to_numpy())
+        return missing
+
+    def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> Any:
+        """Return the table as it was given, with its missing cells written and nothing else changed."""
+        written = []
+        for position, values in columns.items():
+            gaps = missing[:, position]
+            column = self._written(position, gaps, values[gaps], fitted)
+            written.append(nw.from_native(column, series_only=True).alias(self.names[position]))
+        return self.frame.with_columns(*written).to_native() if written else self.native
+
+    def _with(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
+        if gaps.all():
+            return nw.new_series("filled", cells, dtype, backend=self.frame.implementation).to_native()
+        column = self._series[position]
+        column = column if dtype == self.dtypes[position] else column.cast(dtype)
+        return column.scatter(np.flatnonzero(gaps).tolist(), cells).to_native()
+
+
+def frame_container(frame: Any) -> FrameContainer:
+    """Return the container of a DataFrame."""
+    return PandasContainer(frame) if hasattr(frame, "iloc") else OtherContainer(frame)
+
+
+def is_frame(X: Any) -> bool:
+    """Whether it is a DataFrame of a library that can be read."""
+    return nw.dependencies.is_into_dataframe(X)
+
+
+# Dtypes, and what they can hold
+
+WIDEST = {
+    nw.Int64: lambda dtype: dtype.is_signed_integer(),
+    nw.UInt64: lambda dtype: dtype.is_unsigned_integer(),
+    nw.Float64: lambda dtype: dtype.is_float(),
+}
+LARGEST = {
+    nw.Float16: float(np.finfo(np.float16).max),
+    nw.Float32: float(np.finfo(np.float32).max),
+    nw.Float64: float(np.finfo(np.float64).max),
+}
+
+ADMITTED: dict[Any, set[type]] = {nw.Boolean: {bool}, nw.String: {str}, nw.Unknown: set()}  # others take anything
+
+
+def _is_exotic(dtype: Any) -> bool:
+    """Whether narwhals does not read a dtype of pandas that is one of numbers or categories nevertheless."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "iuf" and (not dtype.isnative or dtype.itemsize > 8)
+    return _is_sparse(dtype) or str(dtype).startswith("dictionary<")  # of Arrow
+
+
+def _is_sparse(dtype: Any) -> bool:
+    return str(dtype).startswith("Sparse[")
+
+
+def _plain(column: Any) -> Any:
+    """Return a column of pandas in a dtype that narwhals reads."""
+    column = column.sparse.to_dense() if _is_sparse(column.dtype) else column
+    if not isinstance(column.dtype, np.dtype):
+        return column.astype("category")
+    return column.astype(column.dtype.newbyteorder("=") if column.dtype.itemsize <= 8 else np.float64)
+
+
+def _within(values: NDArray, dtype: Any) -> Any:
+    """Return values that a dtype can hold: floats no larger than its largest."""
+    if values.dtype == object:
+        return values.tolist()
+    return np.clip(values, -LARGEST[type(dtype)], LARGEST[type(dtype)]) if type(dtype) in LARGEST else values
+
+
+def _suited(cells: NDArray, dtype: Any) -> list[Any] | None:
+    """Return cells as a dtype holds them, or None where it can't; a number in a column of whole ones is rounded."""
+    kinds = set(map(type, cells.tolist()))
+    are_numbers = kinds <= {int, float, bool}
+    if dtype.is_integer():
+        limits = np.iinfo(str(dtype).lower())
+        whole = [round(cell) for cell in cells.tolist()] if are_numbers else [limits.max + 1]
+        return whole if limits.min <= min(whole) and max(whole) <= limits.max else None
+    if dtype.is_float():
+        return cells.tolist() if are_numbers and max(map(abs, cells.tolist())) <= LARGEST[type(dtype)] else None
+    if dtype == nw.Enum:
+        return cells.tolist() if set(cells.tolist()) <= set(dtype.categories) else None
+    return cells.tolist() if kinds <= ADMITTED.get(type(dtype), kinds) else None
