@@ -1,9 +1,11 @@
 """What torch makes by default, device and dtype, is the user's: fits and answers are the same under any of them."""
 
+import ast
 import pickle
 import warnings
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.model_selection import cross_val_score
 
+import sklearn_ae
 from tests.families import INTRICATE, SMALL, VARIANTS
 
 random = np.random.default_rng(0)
@@ -132,6 +135,22 @@ def test_adam_counts_its_steps_in_single_precision(variant):
         net = VARIANTS[variant](**SMALL).fit(X).net_
     states = [state for adam in net.optimizers_by_phase().values() for state in adam.state.values()]
     assert {state["step"].dtype for state in states} == {torch.float32}
+
+
+FACTORIES = {"tensor", "as_tensor", "empty", "zeros", "ones", "full", "arange", "linspace", "eye", "Generator"} | {
+    *("rand", "randn", "randperm", "randint", "scalar_tensor", "tril_indices", "triu_indices")
+}
+
+
+def test_all_that_makes_tensors_says_on_which_device():
+    for path in sorted(Path(sklearn_ae.__file__).parent.rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            if ast.unparse(call.func.value) == "torch" and call.func.attr in FACTORIES:
+                says = call.func.attr == "Generator" and bool(call.args)
+                says = says or any(keyword.arg == "device" for keyword in call.keywords)
+                assert says, f"{path.name}:{call.lineno}: {ast.unparse(call)}"
 
 
 def test_a_user_s_own_defaults_are_left_alone():

@@ -174,8 +174,8 @@ class Counts(Numbers):
 
     def __init__(self, n_columns: int) -> None:
         super().__init__(n_columns)
-        self.register_buffer("mean", torch.ones(n_columns))
-        self.register_buffer("spread", torch.ones(n_columns))
+        self.register_buffer("mean", torch.ones(n_columns, dtype=torch.float32, device="cpu"))
+        self.register_buffer("spread", torch.ones(n_columns, dtype=torch.float32, device="cpu"))
 
     def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return logarithms, since counts may be large; a missing count is like the mean."""

@@ -149,7 +149,7 @@ class EncodedRows(Rows):
 def cells_with_weights(rows: Rows) -> tuple[Tensor, Tensor]:
     """Return cells of rows that are evenly spread over the table, and how much each counts, both (n, n_cells)."""
     step = ceil(len(rows) * rows.n_cells / SPREAD)
-    some = rows.take(torch.arange(0, len(rows), max(1, step)))
+    some = rows.take(torch.arange(0, len(rows), max(1, step), device="cpu"))
     weight = torch.ones_like(some.x) if some.observed is None else some.observed
     return some.x, weight if some.weight is None else weight * some.weight.unsqueeze(-1)
 

@@ -12,6 +12,7 @@ import torch
 from joblib import cpu_count
 from torch import nn
 
+from sklearn_ae.training import threads
 from sklearn_ae.training.net import AutoencoderNet, Epoch, Means, Split
 from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.stack import Stack
@@ -92,17 +93,33 @@ def train(fits: Sequence[Fit], progress: Progress) -> None:
         if obstacle := fit.net.why_alone:
             progress.explain(f"fits are trained together, for which {obstacle}")
         groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
-    n_threads = _n_threads(fits)
+    n_threads = _n_threads(fits, max((_threads_fed([fit]) for fit in fits), default=1))
     chunks = [chunk for group in groups.values() for chunk in _chunks(group, n_threads)]
     if all(len(chunk) * model_bytes(chunk[0]) < LEAST for chunk in chunks):
         n_threads = 1
+    share = max(1, max(cpu_count(), torch.get_num_threads()) // max(1, min(n_threads, len(chunks))))
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
-        list(pool.map(_train_as_one, chunks, repeat(progress)))
+        list(pool.map(_train_in_threads, chunks, repeat(share), repeat(progress)))
 
 
-def _n_threads(fits: Sequence[Fit]) -> int:
-    """Return how many stacks are trained at once: the cores that torch leaves idle take one each, a GPU takes one."""
-    return max(1, cpu_count() // torch.get_num_threads()) if all(map(_is_on_cpu, fits)) else 1
+def _train_in_threads(fits: list[Fit], most: int, progress: Progress) -> None:
+    """Train fits of one signature, with no more of torch's threads than they can feed."""
+    with threads.at_most(min(most, _threads_fed(fits))):
+        _train_as_one(fits, progress)
+
+
+def _threads_fed(fits: Sequence[Fit]) -> int:
+    """Return how many threads of torch a stack of fits can feed."""
+    net, epoch = fits[0].net, cast(Epoch, fits[0].epoch)
+    return min(torch.get_num_threads(), threads.suited(net.module_, epoch.batches.size, len(fits)))
+
+
+def _n_threads(fits: Sequence[Fit], n_fed: int) -> int:
+    """Return how many stacks are trained at once: where torch feeds ``n_fed`` threads, the cores that it leaves idle.
+
+    A GPU takes one.
+    """
+    return max(1, cpu_count() // n_fed) if all(map(_is_on_cpu, fits)) else 1
 
 
 def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.training import threads
 from sklearn_ae.training.adam import Adam
 from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
 from sklearn_ae.training.phases import Phase, requests
@@ -69,11 +70,11 @@ class Means(NamedTuple):
 
 def alone(net: "AutoencoderNet", X: Split) -> None:
     """Train a net by itself."""
-    with closing(net.training(X)) as training:
-        means: Means | None = None
-        with suppress(StopIteration):
+    with closing(net.training(X)) as training, suppress(StopIteration):
+        epoch = next(training)
+        with threads.at_most(threads.suited(net.module_, epoch.batches.size)):
             while True:
-                means = net.run_epoch(training.send(means))  # type: ignore[arg-type]
+                epoch = training.send(net.run_epoch(epoch))
 
 
 # How a net is trained: by itself, unless others wait to be trained with it.
@@ -353,7 +354,8 @@ class AutoencoderNet(NeuralNet):
         """
         self._set_training(False)
         on_cpu = torch.device(self.device).type == "cpu"
-        with self.precision():
+        n_threads = threads.suited(self.module_, min(len(rows), chunk_size(rows)))
+        with self.precision(), threads.at_most(n_threads):
             size = chunk_size(rows) if on_cpu else device_chunk_size(rows, self.module_)
             values = (function(self.module_, chunk.rows).cpu() for chunk in Chunks(rows, size))
             parts = (part for of_chunk in values for part in of_chunk.split(CHUNK))

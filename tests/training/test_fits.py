@@ -82,9 +82,9 @@ def test_threads_are_for_stacks_that_are_not_small(least, expected, monkeypatch)
     [(["cpu", "cpu"], 4, 4), (["cpu"], 0.5, 1), (["cpu", "cuda"], 4, 1), (["mps"], 4, 1)],
 )
 def test_cores_that_torch_leaves_idle_are_used(devices, cores_per_thread, expected, monkeypatch):
-    monkeypatch.setattr(fits, "cpu_count", lambda: int(cores_per_thread * torch.get_num_threads()))
+    monkeypatch.setattr(fits, "cpu_count", lambda: int(cores_per_thread * 2))
     group = [SimpleNamespace(net=SimpleNamespace(device=device)) for device in devices]
-    assert fits._n_threads(group) == expected
+    assert fits._n_threads(group, 2) == expected
 
 
 # Memory

@@ -362,6 +362,36 @@ def test_penalties_with_settings_share_a_stack_if_these_are_equal():
     assert max(map(difference, make, alone)) < 1e-9
 
 
+COUNT, NUMBERS = [0], np.random.RandomState(0)
+
+
+def annealed(module, batch, trace):
+    COUNT[0] += 1
+    return trace["code"].square().sum(-1) * min(1.0, COUNT[0] / 60)
+
+
+def drawing(module, batch, trace):
+    return trace["code"].square().sum(-1) * NUMBERS.uniform()
+
+
+@pytest.mark.parametrize("penalty", [annealed, drawing])
+def test_penalties_with_state_in_python_are_computed_in_every_step_of_a_stack(penalty, monkeypatch):
+    def trained(plain):
+        monkeypatch.setattr(stack_module, "PLAIN_STEPS", plain)
+        COUNT[0] = 0
+        NUMBERS.seed(0)
+        make = [regularized(k, penalty=penalty, alpha=0.1) for k in range(3)]
+        assert train_together(make, [(X, Y)] * 3) == ({"together": 3}, {})
+        return make
+
+    reference = trained(10**9)
+    with pytest.warns(RuntimeWarning, match="a step can be replayed if it does the same operations every time") as said:
+        make = trained(2)
+    assert len(said) == 1
+    for estimator, other in zip(make, reference, strict=True):
+        assert_same(estimator, other)
+
+
 def test_models_of_different_shape_are_trained_in_stacks_of_their_own():
     make = [regularized(k, n_components=1 + k % 2) for k in range(6)]
     counts, _ = train_together(make, [(X, Y)] * 6)
