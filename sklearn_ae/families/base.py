@@ -46,7 +46,7 @@ from sklearn_ae.families.targets import (
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Columns
 from sklearn_ae.modules.codes import Code
-from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, draw_weights, hidden_layers, mlp
+from sklearn_ae.modules.mlp import ACTIVATIONS, Output, draw_weights, hidden_layers, mlp
 from sklearn_ae.objectives.columns import assembled
 from sklearn_ae.objectives.terms import Batch, Term, learned_noise
 from sklearn_ae.tables.columns import Grouping
@@ -253,7 +253,7 @@ class BaseAutoencoder(
             code=code([n_inputs, *sizes][-1], self.n_components),
             decoder=mlp([self.n_components, *reversed(sizes), columns.n_outputs], self.activation, self.dropout),
             columns=columns,
-            head=Linear(self.n_components, n_outputs) if n_outputs else None,
+            head=Output(self.n_components, n_outputs) if n_outputs else None,
             corruption=corruption,
             flagged=problem.flagged,
             column_weight=problem.column_weight,

@@ -155,7 +155,7 @@ class NumericTable:
             log_spread = log_spread + torch.from_numpy(self.curve.log_slope(x.to("cpu", torch.float64).numpy())).to(x)
         if observed is None:
             return log_spread.sum(-1)
-        return observed @ log_spread if self.curve is None else (observed * log_spread).sum(-1)
+        return (observed * log_spread).sum(-1)  # a matrix product may be computed in bfloat16
 
 
 class Curve:
