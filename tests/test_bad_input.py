@@ -1,6 +1,7 @@
 """Bad input is refused in words, and a refusal changes nothing."""
 
 import copy
+import datetime as dt
 import pickle
 import re
 from functools import lru_cache, partial
@@ -73,6 +74,11 @@ def with_cell(value):
     return changed
 
 
+def with_word(rows):
+    rows[3][1] = "word"
+    return rows
+
+
 # Rows
 
 BAD_ROWS = {
@@ -81,9 +87,16 @@ BAD_ROWS = {
     "three-dimensional": (X[:, :, None], "Found array with dim 3.*dim <= 2"),
     "no rows": (X[:0], r"0 sample\(s\).*shape=\(0, 4\)"),
     "no columns": (X[:, :0], r"0 feature\(s\).*shape=\(30, 0\)"),
-    "strings": (np.full((30, 4), "a"), "convert string|string"),
-    "objects": (np.array([[{}] * 4] * 30, dtype=object), "string or a real number|dict"),
+    "strings": (np.full((30, 4), "a"), "got in column 0: could not convert string"),
+    "a word among numbers": (
+        with_word(np.array(X, dtype=object)),
+        "got in column 1: could not convert string .*'word'",
+    ),
+    "a word in a list": (with_word(X.tolist()), "got in column 1: could not convert string .*'word'"),
+    "objects": (np.array([[{}] * 4] * 30, dtype=object), "got in column 0: .* string or a real number, not 'dict'"),
     "complex": (X + 1j, "Complex data not supported"),
+    "complex in a list": ((X + 1j).tolist(), "got in column 0: .* not 'complex'"),
+    "complex and masked": (np.ma.MaskedArray(X + 1j, X > 0), "Complex data not supported"),
     "infinity": (with_cell(np.inf), "contains infinity"),
     "minus infinity": (with_cell(-np.inf), "contains infinity"),
     "float32 infinity": (with_cell(np.inf).astype(np.float32), "contains infinity"),
@@ -141,8 +154,8 @@ def test_other_column_names_are_refused(family):
 def test_codes_of_another_shape_are_refused(family):
     check_refused(fitted(family), lambda e: e.inverse_transform(np.ones((5, 3))), "n_components=2.*3")
     check_refused(fitted(family), lambda e: e.inverse_transform(np.ones(2)), "Expected 2D array")
-    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.nan)), "NaN")
-    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.inf)), "infinity")
+    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.nan)), "Input X contains NaN")
+    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.inf)), "Input X contains infinity")
 
 
 @families
@@ -153,7 +166,9 @@ def test_a_number_of_samples_that_is_no_positive_int_is_refused(family, n_sample
 
 @families
 def test_a_random_state_that_is_none_is_refused_by_sample(family):
-    check_refused(fitted(family), lambda e: e.sample(2, random_state="seed"), "seed")
+    match = "random_state must be a seed, a RandomState or None, got 'seed'"
+    check_refused(fitted(family), lambda e: e.sample(2, random_state="seed"), match)
+    check_refused(fitted(family), lambda e: e.impute(X, n_draws=2, random_state="seed"), match)
 
 
 @families
@@ -820,6 +835,24 @@ def test_a_word_in_a_column_of_numbers_is_refused_by_its_column(family, library)
             getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": ["word"]}))
 
 
+REFUSED = {
+    "times": pl.Series("b", [dt.date(2020, 1, 1)]),
+    "128 bits": pl.Series("b", [1], dtype=pl.Int128),
+    "times of pandas": pd.Series([pd.Timestamp(0)], name="b"),
+    "durations of pandas": pd.Series([pd.Timedelta(0)], name="b"),
+}
+
+
+@families
+@pytest.mark.parametrize("column", REFUSED.values(), ids=REFUSED)
+def test_a_dtype_that_a_fit_refuses_is_refused_afterwards_by_its_column(family, column):
+    library = pd if isinstance(column, pd.Series) else pl
+    estimator = tiny(family).fit(library.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
+    for method in ("transform", "score_samples", "impute"):
+        with pytest.raises(TypeError, match="columns must hold numbers.*in column 'b'"):
+            getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": column}))
+
+
 MIXED = {"words": [1, "a"], "truth": [True, 1], "unsortable": [(1,), ("a",)], "uncountable": [[1], [2]]}
 
 
@@ -845,3 +878,18 @@ def test_categories_that_are_all_new_are_told_of(family):
     ):
         estimator.transform(pd.DataFrame({"c": ["y", "z"]}))
     estimator.transform(pd.DataFrame({"c": ["a", "z"]}))  # one of them is known: nothing to tell
+
+
+@families
+@pytest.mark.parametrize("container", [np.asarray, csr_matrix])
+def test_a_column_that_spreads_too_far_is_refused_by_its_number(family, container):
+    with pytest.raises(ValueError, match=r"X must have a finite variance, however columns \[1\] are too large"):
+        tiny(family).fit(container(with_cell(1e300)))
+
+
+@families
+def test_infinity_among_long_doubles_is_refused_without_a_warning(family):
+    rows = X.astype(np.longdouble)
+    rows[3, 1], rows[4, 1] = np.inf, -np.inf
+    with pytest.raises(ValueError, match="contains infinity"):
+        tiny(family).fit(rows)

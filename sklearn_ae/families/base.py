@@ -56,6 +56,7 @@ from sklearn_ae.tables.containers import (
     SparseContainer,
     check_kind,
     check_not_empty,
+    raise_with_column,
     with_nan,
 )
 from sklearn_ae.tables.frames import frame_container, is_frame
@@ -510,10 +511,16 @@ class BaseAutoencoder(
         as_numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
         options = as_they_are if by_column else as_numbers
         given = with_nan(X)
-        checked: Any = validate_data(self, given, reset=reset, accept_sparse="csr", **options)
+        try:
+            with np.errstate(invalid="ignore"):  # infinity in long doubles
+                checked: Any = validate_data(self, given, reset=reset, accept_sparse="csr", **options)
+        except (TypeError, ValueError) as error:
+            raise_with_column(given, error)
+            raise
         if issparse(checked):
             return SparseContainer(checked)
-        return ArrayContainer(checked, given if isinstance(given, np.ndarray) else None)
+        as_given = np.ma.getdata(X) if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "iub" else given
+        return ArrayContainer(checked, as_given if isinstance(X, np.ndarray) else None)
 
     def _check_samples(
         self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
@@ -652,7 +659,7 @@ class BaseAutoencoder(
         rows : ndarray or DataFrame of shape (n_samples, n_features)
             Expected numbers and most probable categories, in the units and with the columns of the training rows.
         """
-        codes = check_array(X, dtype=[np.float64, np.float32])
+        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if codes.shape[1] != self.n_components:
             raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
         cells = self.net_.apply(
@@ -804,7 +811,7 @@ class BaseAutoencoder(
 
         if n_draws is None:
             return filled(self._expected_cells)
-        random = _fresh_random() if random_state is None else check_random_state(random_state)
+        random = _random_of(random_state)
         with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return [filled(self._drawn_cells) for _ in range(n_draws)]
 
@@ -839,7 +846,7 @@ class BaseAutoencoder(
         """
         if not Whole(1).admits(n_samples):
             raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
-        random = _fresh_random() if random_state is None else check_random_state(random_state)
+        random = _random_of(random_state)
         cells = self._generated(n_samples, random) if y is None else self._generated_of(y, n_samples, random)
         return self._schema.restored(np.concatenate([self._table.decode(part) for part in cells.split(CHUNK)]))
 
@@ -927,6 +934,14 @@ def _batch_size(batch_size: str | int, n_rows: int) -> int:
     if isinstance(batch_size, str):
         return FULL_BATCH if n_rows <= FULL_BATCH else BATCH
     return batch_size
+
+
+def _random_of(random_state: Any) -> np.random.RandomState:
+    """Return the generator that a method is asked to draw from."""
+    try:
+        return _fresh_random() if random_state is None else check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(f"random_state must be a seed, a RandomState or None, got {random_state!r}") from error
 
 
 def _fresh_random() -> np.random.RandomState:

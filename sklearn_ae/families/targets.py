@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
@@ -15,8 +16,14 @@ from sklearn.utils.validation import check_array, column_or_1d
 from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
+from sklearn_ae.tables.containers import with_nan
 from sklearn_ae.warning import warn
 
+# In scikit-learn's words.
+COLUMN = (
+    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
+    "example using ravel()"
+)
 MANY_CLASSES = 50  # numbers in y beyond which one may have meant values
 
 
@@ -210,11 +217,16 @@ TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": C
 
 
 def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
-    """Return y as an array of shape (n,) whose labelled rows are finite."""
-    checked: NDArray = column_or_1d(y, warn=True)
-    labeled = ~is_unlabeled(checked, unlabeled)
-    if labeled.any():
-        check_array(checked[labeled], ensure_2d=False, dtype=None, input_name=name)
+    """Return y as an array of shape (n,) whose labelled rows are finite; what is missing in it is NaN."""
+    y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
+    checked: NDArray = with_nan(column_or_1d(y))
+    if np.ndim(y) > 1:
+        warn(COLUMN, DataConversionWarning)
+    labels = checked[~is_unlabeled(checked, unlabeled)]
+    if labels.dtype == object and (labels != labels).any():  # noqa: PLR0124 - holds for NaN only
+        raise ValueError(f"Input {name} contains NaN. Set unlabeled=float('nan') if it marks rows without a label")
+    if len(labels):
+        check_array(labels, ensure_2d=False, dtype=None, input_name=name)
     return checked
 
 

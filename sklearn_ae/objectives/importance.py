@@ -57,11 +57,13 @@ def log_evidence(
         sums[active] = torch.logaddexp(sums[active], log_weights.logsumexp(1))
         squares[active] = torch.logaddexp(squares[active], (2 * log_weights).logsumexp(1))
         value[active], error[active] = _log_mean(sums[active], squares[active], n_rounds * n_draws)
-        if round_ < ADAPTATIONS - 1:
-            location[active], scale[active] = _adapted(codes, log_weights, jitter[active])
-        active = active[error[active] > tolerance]
+        # A row that is beyond the arithmetic has no finite value, whatever is drawn.
+        going_on = (error[active] > tolerance) & value[active].isfinite()
+        active = active[going_on]
         if not len(active):
             break
+        if round_ < ADAPTATIONS - 1:
+            location[active], scale[active] = _adapted(codes[going_on], log_weights[going_on], jitter[active])
     return value, error
 
 
@@ -123,4 +125,6 @@ def _adapted(codes: Tensor, log_weights: Tensor, jitter: Tensor) -> tuple[Tensor
     mean = torch.einsum("nl,nli->ni", weights, codes)
     centred = codes - mean.unsqueeze(1)
     covariance = torch.einsum("nl,nli,nlj->nij", weights, centred, centred)
-    return mean, torch.linalg.cholesky(covariance + jitter)
+    factor, failed = torch.linalg.cholesky_ex(covariance + jitter)
+    independent = (covariance + jitter).diagonal(dim1=1, dim2=2).sqrt().diag_embed()  # where rounding left no factor
+    return mean, torch.where(failed.view(-1, 1, 1) == 0, factor, independent)

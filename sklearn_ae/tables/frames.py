@@ -54,17 +54,8 @@ class FrameContainer(Container):
 
     def kind(self, position: int) -> str:
         """Return "number", "whole number", "truth" or "category", by the dtype of a column."""
+        self._check_dtype(position)
         dtype = self.dtypes[position]
-        if dtype in TEMPORAL:
-            raise TypeError(
-                f"columns must hold numbers, truth values or categories, got times ({dtype}) in "
-                f"{self.label(position)}: leave it out, or make numbers of it, for example with skrub.TableVectorizer"
-            )
-        if dtype in TOO_WIDE or dtype in REFUSED:
-            raise TypeError(
-                f"columns must hold numbers of at most 64 bits, truth values or categories, got {dtype} in "
-                f"{self.label(position)}: convert it, or leave it out"
-            )
         if dtype.is_numeric():
             return "whole number" if dtype.is_integer() else "number"
         if dtype == nw.Boolean:
@@ -72,6 +63,20 @@ class FrameContainer(Container):
         if dtype in (nw.String, nw.Categorical, nw.Enum):
             return "category"
         return self._kind_of_objects(position)
+
+    def _check_dtype(self, position: int) -> None:
+        """Raise if a column is of a dtype of which no numbers can be made exactly, or at all."""
+        dtype = self.dtypes[position]
+        if type(dtype) in TEMPORAL:
+            raise TypeError(
+                f"columns must hold numbers, truth values or categories, got times ({dtype}) in "
+                f"{self.label(position)}: leave it out, or make numbers of it, for example with skrub.TableVectorizer"
+            )
+        if type(dtype) in TOO_WIDE or type(dtype) in REFUSED:
+            raise TypeError(
+                f"columns must hold numbers of at most 64 bits, truth values or categories, got {dtype} in "
+                f"{self.label(position)}: convert it, or leave it out"
+            )
 
     def _kind_of_objects(self, position: int) -> str:
         values, missing = self.values(position)
@@ -113,6 +118,8 @@ class FrameContainer(Container):
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
+        for position in positions:
+            self._check_dtype(position)
         return Frame(self._of_numbers(self._part(positions)), [self.label(position) for position in positions])
 
     @abstractmethod
