@@ -267,7 +267,7 @@ BAD_CLASSES = {
     "NaN": ([np.nan, 1.0], "classes contains NaN"),
     "values": ([0.5, 1.0], "continuous.*classes must hold classes"),
     "beyond 64 bits": ([2**70, 1], "classes must hold classes"),
-    "of two kinds": (np.array(["a", 1], dtype=object), "classes must hold labels of one kind"),
+    "of two kinds": (np.array(["a", 1], dtype=object), "classes must hold labels of one type"),
 }
 
 
@@ -280,9 +280,9 @@ def test_classes_that_are_none_are_refused_with_and_without_y(family, classes, m
 
 BAD_Y = {
     "beyond a float": ([10**400] * 15 + [1] * 15, "y must hold numbers|y must hold classes"),
-    "nothing": (np.array([None] * 30), "y must hold finite numbers|y must hold classes"),
+    "nothing": (np.array([None] * 30), "Input y contains NaN"),
     "dates": (np.array(["2020-01-01", "2021-01-01"] * 15, dtype="datetime64[D]"), "y must hold finite numbers"),
-    "of two kinds": (np.array(["a", 1] * 15, dtype=object), "y must hold numbers|y must hold labels of one kind"),
+    "of two kinds": (np.array(["a", 1] * 15, dtype=object), "y must hold numbers|y must hold labels of one type"),
 }
 
 

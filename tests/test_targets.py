@@ -460,12 +460,12 @@ def test_a_gap_among_the_weights_is_refused(weight):
 
 
 def test_weights_that_are_no_numbers_are_refused_by_name():
-    with pytest.raises(ValueError, match="sample_weight must hold numbers: could not convert string"):
+    with pytest.raises(ValueError, match="sample_weight must hold finite numbers, got: could not convert string"):
         tiny().fit(X, sample_weight=["a"] * N)
 
 
 def test_labels_of_several_types_are_refused_by_name():
-    with pytest.raises(TypeError, match="y must hold labels of one type, got int and str"):
+    with pytest.raises(TypeError, match="y must hold labels of one type, numbers or strings, got int and str"):
         tiny().fit(X, np.array(["a", 0] * 6, dtype=object))
     with pytest.raises(ValueError, match=r"y must hold labels such as \[0, 1, 2\], got \['ant'"):
         tiny().fit(X, INDEX).score(X, LETTERS[INDEX])
@@ -473,7 +473,10 @@ def test_labels_of_several_types_are_refused_by_name():
 
 @pytest.mark.parametrize(
     ("classes", "match"),
-    [([], "classes must hold all labels that may come, got \\[\\]"), ([0.5, np.nan], "Input classes contains NaN")],
+    [
+        ([], "classes must hold all labels that may come, in one dimension, got \\[\\]"),
+        ([0.5, np.nan], "Input classes contains NaN"),
+    ],
 )
 @pytest.mark.parametrize("y", [None, INDEX], ids=["without y", "with y"])
 def test_classes_that_are_none_are_refused_by_name(classes, match, y):

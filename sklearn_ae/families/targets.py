@@ -165,7 +165,10 @@ class ClassTarget(Target):
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy."""
         _check_kind(np.tile(y, 2), "y")  # and so does the metric
-        return float(accuracy_score(y, prediction, sample_weight=weight))
+        try:
+            return float(accuracy_score(y, prediction, sample_weight=weight))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must hold labels such as {self.classes.tolist()}, got {y[:5].tolist()}") from error
 
 
 class ValueTarget(Target):
@@ -262,7 +265,8 @@ def _check_kind(labels: NDArray, name: str) -> None:
     try:
         kind = type_of_target(labels, input_name=name)
     except TypeError as error:  # there is no order among them, or they are bytes
-        raise TypeError(f"{name} must hold labels of one kind, numbers or strings, got: {error}") from error
+        types = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise TypeError(f"{name} must hold labels of one type, numbers or strings, got {types}") from error
     if kind not in ("binary", "multiclass"):
         raise ValueError(
             f"Unknown label type: {kind}. With task='classification' {name} must hold classes; set task='regression' "
