@@ -1,9 +1,10 @@
 """Bad input is refused in words, and a refusal changes nothing."""
 
 import copy
+import datetime as dt
 import pickle
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,11 @@ def with_cell(value):
     return changed
 
 
+def with_word(rows):
+    rows[3][1] = "word"
+    return rows
+
+
 # Rows
 
 BAD_ROWS = {
@@ -81,9 +87,16 @@ BAD_ROWS = {
     "three-dimensional": (X[:, :, None], "Found array with dim 3.*dim <= 2"),
     "no rows": (X[:0], r"0 sample\(s\).*shape=\(0, 4\)"),
     "no columns": (X[:, :0], r"0 feature\(s\).*shape=\(30, 0\)"),
-    "strings": (np.full((30, 4), "a"), "convert string|string"),
-    "objects": (np.array([[{}] * 4] * 30, dtype=object), "string or a real number|dict"),
+    "strings": (np.full((30, 4), "a"), "got in column 0: could not convert string"),
+    "a word among numbers": (
+        with_word(np.array(X, dtype=object)),
+        "got in column 1: could not convert string .*'word'",
+    ),
+    "a word in a list": (with_word(X.tolist()), "got in column 1: could not convert string .*'word'"),
+    "objects": (np.array([[{}] * 4] * 30, dtype=object), "got in column 0: .* string or a real number, not 'dict'"),
     "complex": (X + 1j, "Complex data not supported"),
+    "complex in a list": ((X + 1j).tolist(), "got in column 0: .* not 'complex'"),
+    "complex and masked": (np.ma.MaskedArray(X + 1j, X > 0), "Complex data not supported"),
     "infinity": (with_cell(np.inf), "contains infinity"),
     "minus infinity": (with_cell(-np.inf), "contains infinity"),
     "float32 infinity": (with_cell(np.inf).astype(np.float32), "contains infinity"),
@@ -141,8 +154,8 @@ def test_other_column_names_are_refused(family):
 def test_codes_of_another_shape_are_refused(family):
     check_refused(fitted(family), lambda e: e.inverse_transform(np.ones((5, 3))), "n_components=2.*3")
     check_refused(fitted(family), lambda e: e.inverse_transform(np.ones(2)), "Expected 2D array")
-    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.nan)), "NaN")
-    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.inf)), "infinity")
+    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.nan)), "Input X contains NaN")
+    check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.inf)), "Input X contains infinity")
 
 
 @families
@@ -153,7 +166,9 @@ def test_a_number_of_samples_that_is_no_positive_int_is_refused(family, n_sample
 
 @families
 def test_a_random_state_that_is_none_is_refused_by_sample(family):
-    check_refused(fitted(family), lambda e: e.sample(2, random_state="seed"), "seed")
+    match = "random_state must be a seed, a RandomState or None, got 'seed'"
+    check_refused(fitted(family), lambda e: e.sample(2, random_state="seed"), match)
+    check_refused(fitted(family), lambda e: e.impute(X, n_draws=2, random_state="seed"), match)
 
 
 @families
@@ -242,6 +257,91 @@ def test_labels_that_were_not_announced_are_refused_by_partial_fit(family):
 def test_partial_fit_wants_to_know_the_classes_at_first(family):
     check_refused(tiny(family), lambda e: e.partial_fit(X, Y), "classes")
     check_refused(tiny(family, class_weight="balanced"), lambda e: e.partial_fit(X, Y, classes=[0, 1, 2]), "balance")
+
+
+BAD_CLASSES = {
+    "none at all": ([], "classes must hold all labels"),
+    "none in an array": (np.array([]), "classes must hold all labels"),
+    "two dimensions": ([[0, 1]], r"classes must hold all labels.*\[\[0, 1\]\]"),
+    "a number": (3, "classes must hold all labels.*3"),
+    "NaN": ([np.nan, 1.0], "classes contains NaN"),
+    "values": ([0.5, 1.0], "continuous.*classes must hold classes"),
+    "beyond 64 bits": ([2**70, 1], "classes must hold classes"),
+    "of two kinds": (np.array(["a", 1], dtype=object), "classes must hold labels of one type"),
+}
+
+
+@families
+@pytest.mark.parametrize(("classes", "match"), BAD_CLASSES.values(), ids=BAD_CLASSES)
+def test_classes_that_are_none_are_refused_with_and_without_y(family, classes, match):
+    check_refused(tiny(family), lambda e: e.partial_fit(X, classes=classes), match)
+    check_refused(tiny(family), lambda e: e.partial_fit(X, Y, classes=classes), match)
+
+
+BAD_Y = {
+    "beyond a float": ([10**400] * 15 + [1] * 15, "y must hold numbers|y must hold classes"),
+    "nothing": (np.array([None] * 30), "Input y contains NaN"),
+    "dates": (np.array(["2020-01-01", "2021-01-01"] * 15, dtype="datetime64[D]"), "y must hold finite numbers"),
+    "of two kinds": (np.array(["a", 1] * 15, dtype=object), "y must hold numbers|y must hold labels of one type"),
+}
+
+
+@families
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("kind", BAD_Y)
+def test_a_y_of_no_numbers_or_classes_is_refused_by_name(family, task, kind):
+    if kind == "dates" and task == "classification":
+        return  # dates may be labels
+    y, match = BAD_Y[kind]
+    check_refused(tiny(family, task=task), lambda e: e.fit(X, y), match)
+    known = tiny(family, task=task).fit(X, Y)
+    check_refused(known, lambda e: e.score(X, y), match)
+
+
+def test_whole_numbers_beyond_64_bits_are_values_or_refused_as_classes():
+    y = [2**70 + (i % 2) * 2**69 for i in range(30)]
+    values = tiny(RegularizedAutoencoder, task="regression").fit(X, y)
+    assert 2**70 < values.predict(X).mean() < 2**71
+    check_refused(tiny(RegularizedAutoencoder), lambda e: e.fit(X, y), "y must hold classes")
+    check_refused(tiny(RegularizedAutoencoder), lambda e: e.fit(X, sample_weight=[10**400] * 30), "sample_weight")
+
+
+class OfTheCode:
+    def __call__(self, code):
+        return code.abs().sum(1)
+
+
+WRONG_PENALTIES = {
+    "too few arguments": lambda code: code.abs().sum(1),
+    "none": lambda: 0.0,
+    "one more": lambda module, batch, trace, power: trace["code"].abs().pow(power).sum(1),
+    "one more by name": lambda module, batch, trace, *, power: trace["code"].abs().pow(power).sum(1),
+    "one is bound already": partial(lambda module, batch, trace: trace["code"].abs().sum(1), 1),
+    "an object": OfTheCode(),
+    "a class": OfTheCode,
+    "a function of torch": torch.abs,
+}
+
+
+@pytest.mark.parametrize("penalty", WRONG_PENALTIES.values(), ids=WRONG_PENALTIES)
+def test_a_penalty_that_takes_something_else_is_refused_by_name(penalty):
+    match = r"penalty must be a callable \(module, batch, trace\) -> tensor, got "
+    check_refused(tiny(RegularizedAutoencoder, penalty=penalty), lambda e: e.fit(X), match)
+    check_refused(fitted(RegularizedAutoencoder, penalty=penalty), lambda e: e.partial_fit(X), match)
+
+
+def test_what_a_penalty_raises_itself_is_not_hidden():
+    def penalty(module, batch, trace):
+        return len(5)
+
+    check_refused(
+        tiny(RegularizedAutoencoder, penalty=penalty), lambda e: e.fit(X), r"^object of type 'int' has no len"
+    )
+    for right in (
+        lambda *terms: terms[2]["code"].abs().sum(1),
+        lambda m, b, trace, power=2: trace["code"].abs().sum(1),
+    ):
+        tiny(RegularizedAutoencoder, penalty=right).fit(X)
 
 
 @families
@@ -735,6 +835,24 @@ def test_a_word_in_a_column_of_numbers_is_refused_by_its_column(family, library)
             getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": ["word"]}))
 
 
+REFUSED = {
+    "times": pl.Series("b", [dt.date(2020, 1, 1)]),
+    "128 bits": pl.Series("b", [1], dtype=pl.Int128),
+    "times of pandas": pd.Series([pd.Timestamp(0)], name="b"),
+    "durations of pandas": pd.Series([pd.Timedelta(0)], name="b"),
+}
+
+
+@families
+@pytest.mark.parametrize("column", REFUSED.values(), ids=REFUSED)
+def test_a_dtype_that_a_fit_refuses_is_refused_afterwards_by_its_column(family, column):
+    library = pd if isinstance(column, pd.Series) else pl
+    estimator = tiny(family).fit(library.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
+    for method in ("transform", "score_samples", "impute"):
+        with pytest.raises(TypeError, match="columns must hold numbers.*in column 'b'"):
+            getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": column}))
+
+
 MIXED = {"words": [1, "a"], "truth": [True, 1], "unsortable": [(1,), ("a",)], "uncountable": [[1], [2]]}
 
 
@@ -760,3 +878,18 @@ def test_categories_that_are_all_new_are_told_of(family):
     ):
         estimator.transform(pd.DataFrame({"c": ["y", "z"]}))
     estimator.transform(pd.DataFrame({"c": ["a", "z"]}))  # one of them is known: nothing to tell
+
+
+@families
+@pytest.mark.parametrize("container", [np.asarray, csr_matrix])
+def test_a_column_that_spreads_too_far_is_refused_by_its_number(family, container):
+    with pytest.raises(ValueError, match=r"X must have a finite variance, however columns \[1\] are too large"):
+        tiny(family).fit(container(with_cell(1e300)))
+
+
+@families
+def test_infinity_among_long_doubles_is_refused_without_a_warning(family):
+    rows = X.astype(np.longdouble)
+    rows[3, 1], rows[4, 1] = np.inf, -np.inf
+    with pytest.raises(ValueError, match="contains infinity"):
+        tiny(family).fit(rows)

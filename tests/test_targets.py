@@ -3,6 +3,8 @@
 import warnings
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
@@ -296,8 +298,17 @@ def test_constant_values_are_predicted_as_they_are(value):
     assert target.predict(np.zeros((1, 1))) == pytest.approx([value])
 
 
+def test_many_classes_that_are_announced_are_no_reason_for_a_warning():
+    X = np.random.RandomState(0).normal(size=(30, 3))
+    estimator = RegularizedAutoencoder(2, max_iter=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.partial_fit(X, np.arange(30) % 3, classes=np.arange(40))
+        estimator.score(X, np.arange(30) % 3)
+
+
 def test_values_must_be_numbers():
-    with pytest.raises(ValueError, match="with task='regression' y must hold numbers, however: dtype"):
+    with pytest.raises(ValueError, match="with task='regression' y must hold numbers, got dtype"):
         learned(LETTERS, task="regression")
 
 
@@ -397,3 +408,90 @@ def test_many_whole_numbers_are_classes_with_a_warning(dtype):
 )
 def test_few_numbers_and_many_names_are_classes_without_a_word(y):
     TARGETS["classification"].learn(y, None, None, None)
+
+
+# Odd kinds of y
+
+GAP = {
+    "masked": np.ma.MaskedArray([0, 1, 7] * 4, [False, False, True] * 4),
+    "masked floats": np.ma.MaskedArray([0.0, 1.0, np.nan] * 4, [False, False, True] * 4),
+    "objects": np.array(["a", "b", None] * 4, dtype=object),
+    "NA": np.array(["a", "b", pd.NA] * 4, dtype=object),
+    "Int64": pd.Series([0, 1, None] * 4, dtype="Int64"),
+    "str": pd.Series(["a", "b", None] * 4),
+    "category": pd.Series(["a", "b", None] * 4, dtype="category"),
+    "polars": pl.Series(["a", "b", None] * 4),
+    "polars numbers": pl.Series([0, 1, None] * 4),
+    "polars categorical": pl.Series(["a", "b", None] * 4, dtype=pl.Categorical),
+}
+
+
+@pytest.mark.parametrize("y", GAP.values(), ids=GAP)
+def test_a_gap_in_y_is_refused_unless_nan_marks_rows_without_a_label(y):
+    for call in (lambda e: e.fit(X, y), lambda e: e.partial_fit(X, y, classes=[0, 1])):
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            call(tiny())
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        tiny().fit(X, INDEX).score(X, y)
+    estimator = tiny(unlabeled=np.nan).fit(X, y)
+    known = np.arange(N) % 3 < 2
+    expected = tiny(unlabeled=-1).fit(X, np.where(known, np.arange(N) % 3, -1))
+    assert [str(label) for label in estimator.classes_] in (["0", "1"], ["0.0", "1.0"], ["a", "b"])
+    assert estimator.transform(X).tolist() == expected.transform(X).tolist()
+
+
+def test_a_masked_value_is_no_value():
+    y = np.ma.MaskedArray(np.where(UNKNOWN, 1e6, X[:, 0]), UNKNOWN)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        tiny(task="regression").fit(X, y)
+    marked = tiny(task="regression", unlabeled=np.nan)
+    assert marked.fit(X, y).predict(X).tolist() == marked.fit(X, y.filled(np.nan)).predict(X).tolist()
+    whole = np.ma.MaskedArray(X[:, 0], np.zeros(N, dtype=bool))
+    estimator = tiny(task="regression")
+    assert estimator.fit(X, whole).predict(X).tolist() == estimator.fit(X, X[:, 0]).predict(X).tolist()
+
+
+@pytest.mark.parametrize("weight", [np.ma.MaskedArray(np.ones(N), UNKNOWN), pd.Series([1, None] * 6, dtype="Int64")])
+def test_a_gap_among_the_weights_is_refused(weight):
+    estimator = tiny().fit(X, INDEX)
+    for call in (estimator.fit, estimator.partial_fit, estimator.score):
+        with pytest.raises(ValueError, match="Input sample_weight contains NaN"):
+            call(X, INDEX, sample_weight=weight)
+
+
+def test_weights_that_are_no_numbers_are_refused_by_name():
+    with pytest.raises(ValueError, match="sample_weight must hold finite numbers, got: could not convert string"):
+        tiny().fit(X, sample_weight=["a"] * N)
+
+
+def test_labels_of_several_types_are_refused_by_name():
+    with pytest.raises(TypeError, match="y must hold labels of one type, numbers or strings, got int and str"):
+        tiny().fit(X, np.array(["a", 0] * 6, dtype=object))
+    with pytest.raises(ValueError, match=r"y must hold labels such as \[0, 1, 2\], got \['ant'"):
+        tiny().fit(X, INDEX).score(X, LETTERS[INDEX])
+
+
+@pytest.mark.parametrize(
+    ("classes", "match"),
+    [
+        ([], "classes must hold all labels that may come, in one dimension, got \\[\\]"),
+        ([0.5, np.nan], "Input classes contains NaN"),
+    ],
+)
+@pytest.mark.parametrize("y", [None, INDEX], ids=["without y", "with y"])
+def test_classes_that_are_none_are_refused_by_name(classes, match, y):
+    with pytest.raises(ValueError, match=match):
+        tiny().partial_fit(X, y, classes=classes)
+
+
+def test_warnings_of_y_point_to_the_line_of_the_user():
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        tiny().fit(np.ones((60, 1)), np.arange(60) % 55)
+        tiny().fit(X, INDEX[:, None])
+        tiny().fit(X, INDEX - 1)
+        tiny(unlabeled=7).fit(X, INDEX)
+        tiny(unlabeled=0).fit(X, INDEX).score(X, np.zeros(N))
+    expected = ["55 different numbers", "1d array was", "holds a class -1", "no row of y is", "no row of y has"]
+    assert [words in str(one.message) for words, one in zip(expected, warned, strict=True)] == [True] * 5
+    assert {one.filename for one in warned} == {__file__}

@@ -1,7 +1,6 @@
 """The scikit-learn surface that all families share."""
 
 import copy
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +46,7 @@ from sklearn_ae.families.targets import (
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Columns
 from sklearn_ae.modules.codes import Code
-from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, draw_weights, hidden_layers, mlp
+from sklearn_ae.modules.mlp import ACTIVATIONS, Output, draw_weights, hidden_layers, mlp
 from sklearn_ae.objectives.columns import assembled
 from sklearn_ae.objectives.terms import Batch, Term, learned_noise
 from sklearn_ae.tables.columns import Grouping
@@ -57,6 +56,7 @@ from sklearn_ae.tables.containers import (
     SparseContainer,
     check_kind,
     check_not_empty,
+    raise_with_column,
     with_nan,
 )
 from sklearn_ae.tables.frames import frame_container, is_frame
@@ -66,6 +66,7 @@ from sklearn_ae.tables.sources import Dense
 from sklearn_ae.training.batches import EncodedRows, Rows, cells_with_weights
 from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
+from sklearn_ae.warning import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -253,7 +254,7 @@ class BaseAutoencoder(
             code=code([n_inputs, *sizes][-1], self.n_components),
             decoder=mlp([self.n_components, *reversed(sizes), columns.n_outputs], self.activation, self.dropout),
             columns=columns,
-            head=Linear(self.n_components, n_outputs) if n_outputs else None,
+            head=Output(self.n_components, n_outputs) if n_outputs else None,
             corruption=corruption,
             flagged=problem.flagged,
             column_weight=problem.column_weight,
@@ -510,10 +511,16 @@ class BaseAutoencoder(
         as_numbers = {"dtype": [np.float64, np.float32], "ensure_all_finite": finite}
         options = as_they_are if by_column else as_numbers
         given = with_nan(X)
-        checked: Any = validate_data(self, given, reset=reset, accept_sparse="csr", **options)
+        try:
+            with np.errstate(invalid="ignore"):  # infinity in long doubles
+                checked: Any = validate_data(self, given, reset=reset, accept_sparse="csr", **options)
+        except (TypeError, ValueError) as error:
+            raise_with_column(given, error)
+            raise
         if issparse(checked):
             return SparseContainer(checked)
-        return ArrayContainer(checked, given if isinstance(given, np.ndarray) else None)
+        as_given = np.ma.getdata(X) if isinstance(X, np.ma.MaskedArray) and X.dtype.kind in "iub" else given
+        return ArrayContainer(checked, as_given if isinstance(X, np.ndarray) else None)
 
     def _check_samples(
         self, X: ArrayLike, y: ArrayLike | None, sample_weight: ArrayLike | None, *, reset: bool
@@ -652,7 +659,7 @@ class BaseAutoencoder(
         rows : ndarray or DataFrame of shape (n_samples, n_features)
             Expected numbers and most probable categories, in the units and with the columns of the training rows.
         """
-        codes = check_array(X, dtype=[np.float64, np.float32])
+        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if codes.shape[1] != self.n_components:
             raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
         cells = self.net_.apply(
@@ -701,6 +708,7 @@ class BaseAutoencoder(
         probabilities : ndarray of shape (n_samples, n_classes)
             Columns as in ``classes_``.
         """
+        _has_classes(self)  # another fit may have ended since the method was looked up
         return np.exp(self.predict_log_proba(X))
 
     @available_if(_has_classes)
@@ -748,7 +756,7 @@ class BaseAutoencoder(
             return float(np.average(self.score_samples(X), weights=weight))
         labeled = ~is_unlabeled(y, self.unlabeled)
         if not labeled.any():
-            warnings.warn("no row of y has a label: the score is not defined", UndefinedMetricWarning, stacklevel=2)
+            warn("no row of y has a label: the score is not defined", UndefinedMetricWarning)
             return float("nan")
         weight = None if weight is None else weight[labeled]
         return self._target.score(y[labeled], self.predict(X)[labeled], weight)
@@ -803,7 +811,7 @@ class BaseAutoencoder(
 
         if n_draws is None:
             return filled(self._expected_cells)
-        random = _fresh_random() if random_state is None else check_random_state(random_state)
+        random = _random_of(random_state)
         with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return [filled(self._drawn_cells) for _ in range(n_draws)]
 
@@ -838,7 +846,7 @@ class BaseAutoencoder(
         """
         if not Whole(1).admits(n_samples):
             raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
-        random = _fresh_random() if random_state is None else check_random_state(random_state)
+        random = _random_of(random_state)
         cells = self._generated(n_samples, random) if y is None else self._generated_of(y, n_samples, random)
         return self._schema.restored(np.concatenate([self._table.decode(part) for part in cells.split(CHUNK)]))
 
@@ -867,6 +875,7 @@ class BaseAutoencoder(
             partial(self._generated, random=random),
             lambda cells: self.net_.apply(_class_probabilities, Rows(Batch(self._codes(cells)))),
             random,
+            classes,
         )
 
     def _codes(self, codes: NDArray | Tensor) -> Tensor:
@@ -925,6 +934,14 @@ def _batch_size(batch_size: str | int, n_rows: int) -> int:
     if isinstance(batch_size, str):
         return FULL_BATCH if n_rows <= FULL_BATCH else BATCH
     return batch_size
+
+
+def _random_of(random_state: Any) -> np.random.RandomState:
+    """Return the generator that a method is asked to draw from."""
+    try:
+        return _fresh_random() if random_state is None else check_random_state(random_state)
+    except ValueError as error:
+        raise ValueError(f"random_state must be a seed, a RandomState or None, got {random_state!r}") from error
 
 
 def _fresh_random() -> np.random.RandomState:

@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix, issparse
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from sklearn_ae.tables.containers import with_nan
 from sklearn_ae.tables.sources import Selected, Source
 
 
@@ -46,9 +47,14 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
     """Return the weights of the rows of X as an array of shape (n,), or None where there are none."""
     if sample_weight is None:
         return None
+    sample_weight = with_nan(sample_weight)  # a masked weight is no weight
     if np.ndim(np.asarray(sample_weight)) != 1:
         raise ValueError(f"sample_weight must be 1-dimensional, however: shape {np.shape(np.asarray(sample_weight))}")
-    weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    try:
+        weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"sample_weight must hold finite numbers, got: {error}") from error
     check_consistent_length(X, weight)
     if (weight < 0).any():
         raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")

@@ -1,6 +1,5 @@
 """What y means: classes, values, or nothing."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Real
@@ -9,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
@@ -16,7 +16,14 @@ from sklearn.utils.validation import check_array, column_or_1d
 from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
+from sklearn_ae.tables.containers import with_nan
+from sklearn_ae.warning import warn
 
+# In scikit-learn's words.
+COLUMN = (
+    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
+    "example using ravel()"
+)
 MANY_CLASSES = 50  # numbers in y beyond which one may have meant values
 
 
@@ -111,7 +118,7 @@ class ClassTarget(Target):
             raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
         if y is not None and not is_unlabeled(y, unlabeled).all():
             _check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
-        return cls(np.unique(check_target(classes, None)), unlabeled, class_weight).checked()
+        return cls(check_classes(classes), unlabeled, class_weight).checked()
 
     def checked(self) -> Self:
         """Return the target itself if the class weights are ones of its classes."""
@@ -157,7 +164,11 @@ class ClassTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy."""
-        return float(accuracy_score(y, prediction, sample_weight=weight))
+        _check_kind(np.tile(y, 2), "y")  # and so does the metric
+        try:
+            return float(accuracy_score(y, prediction, sample_weight=weight))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must hold labels such as {self.classes.tolist()}, got {y[:5].tolist()}") from error
 
 
 class ValueTarget(Target):
@@ -202,19 +213,33 @@ class ValueTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the coefficient of determination."""
-        return float(r2_score(y, prediction, sample_weight=weight))
+        return float(r2_score(_numbers(y), prediction, sample_weight=weight))
 
 
 TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
 
 
-def check_target(y: ArrayLike, unlabeled: Any) -> NDArray:
-    """Return y as an array of shape (n,) whose labelled rows are finite."""
-    checked: NDArray = column_or_1d(y, warn=True)
-    labeled = ~is_unlabeled(checked, unlabeled)
-    if labeled.any():
-        check_array(checked[labeled], ensure_2d=False, dtype=None, input_name="y")
+def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
+    """Return y as an array of shape (n,) whose labelled rows are finite; what is missing in it is NaN."""
+    y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
+    checked: NDArray = with_nan(column_or_1d(y))
+    if np.ndim(y) > 1:
+        warn(COLUMN, DataConversionWarning)
+    labels = checked[~is_unlabeled(checked, unlabeled)]
+    if labels.dtype == object and (labels != labels).any():  # noqa: PLR0124 - holds for NaN only
+        raise ValueError(f"Input {name} contains NaN. Set unlabeled=float('nan') if it marks rows without a label")
+    if len(labels):
+        check_array(labels, ensure_2d=False, dtype=None, input_name=name)
     return checked
+
+
+def check_classes(classes: ArrayLike) -> NDArray:
+    """Return the classes that were announced, sorted, each once."""
+    if np.ndim(classes) != 1 or not len(np.asarray(classes)):
+        raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
+    checked = check_target(classes, None, "classes")
+    _check_kind(np.tile(checked, 2), "classes")  # scikit-learn 1.6 warns of labels that are all different
+    return np.unique(checked)
 
 
 def check_labeled(y: NDArray, unlabeled: Any) -> None:
@@ -223,10 +248,7 @@ def check_labeled(y: NDArray, unlabeled: Any) -> None:
     if not labeled.any():
         raise ValueError(f"y must hold at least one labelled sample, however all {len(y)} are {unlabeled!r}")
     if unlabeled is not None and labeled.all():
-        warnings.warn(
-            f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels",
-            stacklevel=2,
-        )
+        warn(f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels")
 
 
 def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
@@ -238,25 +260,34 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
     return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
 
 
-def _check_labels(labels: NDArray, unlabeled: Any) -> None:
-    kind = type_of_target(labels, input_name="y")
+def _check_kind(labels: NDArray, name: str) -> None:
+    """Raise unless labels are ones of classes."""
+    try:
+        kind = type_of_target(labels, input_name=name)
+    except TypeError as error:  # there is no order among them, or they are bytes
+        types = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
+        raise TypeError(f"{name} must hold labels of one type, numbers or strings, got {types}") from error
     if kind not in ("binary", "multiclass"):
         raise ValueError(
-            f"Unknown label type: {kind}. With task='classification' y must hold classes; set task='regression' to "
-            "predict values, or task=None to ignore y"
+            f"Unknown label type: {kind}. With task='classification' {name} must hold classes; set task='regression' "
+            "to predict values, or task=None to ignore y"
         )
+
+
+def _check_labels(labels: NDArray, unlabeled: Any) -> None:
+    _check_kind(labels, "y")
     distinct = np.unique(labels)
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
-        warnings.warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label", stacklevel=2)
+        warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
     if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
-        warnings.warn(
-            f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values",
-            stacklevel=2,
-        )
+        warn(f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values")
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:
     try:
-        return y.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"with task='regression' y must hold numbers, however: dtype {y.dtype}") from error
+        numbers = y.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"with task='regression' y must hold numbers, got dtype {y.dtype}: {error}") from error
+    if y.dtype.kind in "mM" or not np.isfinite(numbers).all():
+        raise ValueError(f"with task='regression' y must hold finite numbers, got dtype {y.dtype}: {y[:3]!r}, ...")
+    return numbers

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.bounds import within
-from sklearn_ae.modules.mlp import Linear
+from sklearn_ae.modules.mlp import Output
 
 
 class Code(nn.Module, ABC):
@@ -23,7 +23,7 @@ class Code(nn.Module, ABC):
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__()
         self.n_components = n_components
-        self.location = Linear(n_features, n_components)
+        self.location = Output(n_features, n_components)
 
     def mean(self, features: Tensor) -> Tensor:
         """(n, h) -> (n, k)."""
@@ -59,7 +59,7 @@ class GaussianCode(Code):
 
     def __init__(self, n_features: int, n_components: int, *, n_draws: int = 1, shared: bool = False) -> None:
         super().__init__(n_features, n_components)
-        self.log_variance = Linear(n_features, n_components)
+        self.log_variance = Output(n_features, n_components)
         self.n_draws = n_draws
         self.shared = shared
 

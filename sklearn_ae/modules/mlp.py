@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sklearn_ae.modules.noise import Dropout
 
@@ -29,6 +29,17 @@ class Linear(nn.Linear):
         """Leave the weights undrawn."""
 
 
+class Output(Linear):
+    """The last layer of a network. What it returns is in the precision of its weights, whatever it was computed in.
+
+    So likelihoods and divergences are summed in single precision where layers are computed in bfloat16.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., n_in) -> (..., n_out)."""
+        return super().forward(input).to(self.weight.dtype)
+
+
 def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
     """Return the layers ``sizes[0] -> sizes[1] -> ...``, each followed by its activation."""
     layers: list[nn.Module] = []
@@ -41,7 +52,7 @@ def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -
 
 def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
     """Return the layers ``sizes[0] -> sizes[1] -> ...``; the last one is linear."""
-    return nn.Sequential(*hidden_layers(sizes[:-1], activation, dropout), Linear(sizes[-2], sizes[-1]))
+    return nn.Sequential(*hidden_layers(sizes[:-1], activation, dropout), Output(sizes[-2], sizes[-1]))
 
 
 @torch.no_grad()

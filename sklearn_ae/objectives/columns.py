@@ -284,7 +284,7 @@ class Categorical(Columns):
 
     def link(self, output: Tensor) -> Tensor:
         """Return the probability of each category."""
-        return (output - self._constant(output) @ self.members.t()).exp()
+        return (output - _product(self._constant(output), self.members.t())).exp()
 
     def typical(self, output: Tensor) -> Tensor:
         """Return the most probable category."""
@@ -302,13 +302,13 @@ class Categorical(Columns):
         """Return categories."""
         uniform = noise.uniform_like(output[..., : self.n_cells])
         cumulated = self.link(output).double().cumsum(-1) - self.column  # the columns before add up to one each
-        below = (cumulated <= self.per_input(uniform)).to(output.dtype) @ self.members
+        below = _product((cumulated <= self.per_input(uniform)).to(output.dtype), self.members)
         return torch.minimum(below, self.members.sum(0) - 1) + 1
 
     def _constant(self, output: Tensor) -> Tensor:
         """Return the logarithm of the sum of the exponentials of each column, (..., d) -> (..., n_cells)."""
         peak = self._by_column(output).amax(-1).detach()
-        return ((output - self.per_input(peak)).exp() @ self.members).log() + peak
+        return _product((output - self.per_input(peak)).exp(), self.members).log() + peak
 
     def _by_column(self, output: Tensor) -> Tensor:
         return output.index_select(-1, self.padded).unflatten(-1, (self.n_cells, -1))
@@ -360,7 +360,7 @@ class Embedded(Columns):
 
     def link(self, output: Tensor) -> Tensor:
         """Return the expected vector."""
-        return self._by_few(lambda few: self._logits(few).softmax(-1) @ self.vectors.weight, output)
+        return self._by_few(lambda few: _product(self._logits(few).softmax(-1), self.vectors.weight), output)
 
     def typical(self, output: Tensor) -> Tensor:
         """Return the most probable category."""
@@ -381,7 +381,7 @@ class Embedded(Columns):
         return (drawn + 1).unsqueeze(-1).to(output.dtype)
 
     def _logits(self, output: Tensor) -> Tensor:
-        return self.vectors(output) + self.log_shares
+        return _product(output, self.vectors.weight.t()) + (self.vectors.bias + self.log_shares)
 
     def _by_few(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Apply a function to a few rows at a time: all categories of many rows are a large matrix."""
@@ -500,9 +500,15 @@ def _variance(values: Tensor, weight: Tensor) -> Tensor:
     return _mean((values.double() - _mean(values, weight)).square(), weight)
 
 
+def _product(values: Tensor, matrix: Tensor) -> Tensor:
+    """Return ``values @ matrix`` in the precision that they have: sums over columns are never taken in bfloat16."""
+    with torch.autocast(values.device.type, enabled=False):
+        return values @ matrix
+
+
 def _sampled_constant(output: Tensor, vectors: Tensor, bias: Tensor, known: Tensor) -> Tensor:
     """(..., w), (n, w), (n,), (n,) -> (...): the log of the mean exponential of known scores."""
-    scores = output @ vectors.t() + torch.where(known, bias, NEVER)
+    scores = _product(output, vectors.t()) + torch.where(known, bias, NEVER)
     return scores.logsumexp(-1) - known.sum().clamp(min=1).to(output.dtype).log()
 
 

@@ -11,6 +11,8 @@ from scipy.sparse import csr_matrix
 
 from sklearn_ae.tables.sources import Frame, Source
 
+MASKED = {"b": np.float64, "i": np.float64, "u": np.float64, "U": object, "S": object}  # dtypes that know no NaN
+
 
 class Container(ABC):
     """A table whose columns can be read one by one.
@@ -151,10 +153,11 @@ class ArrayContainer(Container):
         for position, values in columns.items():
             written[:, position] = values
         cells, dtype = written[missing], self.given.dtype
-        if dtype.kind == "f" and np.nanmax(np.abs(cells), initial=0) > np.finfo(dtype).max:
+        too_large = dtype.kind == "f" and np.nanmax(np.abs(cells), initial=0) > np.finfo(dtype).max
+        if too_large or (dtype.kind in "iub" and np.isnan(cells).any()):
             dtype = written.dtype
         filled = self.given.astype(dtype)
-        filled[missing] = cells
+        filled[missing] = _whole(cells, dtype) if dtype.kind in "iub" else cells
         return filled
 
     def dtype(self, position: int) -> Any:
@@ -244,11 +247,50 @@ def check_not_empty(frame: Any, name: str) -> None:
 
 
 def with_nan(X: Any) -> Any:
-    """Return X; in an array, what is masked, None or NA is NaN."""
+    """Return X; in an array, or a list that makes one of objects, what is masked, None or NA is NaN."""
     if isinstance(X, np.ma.MaskedArray):
-        X = np.ma.filled(X.astype(X.dtype if X.dtype.kind in "fO" else np.float64), np.nan)
+        X = _unmasked(X)
+    elif isinstance(X, list | tuple):
+        X = _of_objects(X)
     is_of_objects = isinstance(X, np.ndarray) and X.dtype == object
     return np.where(_missing(X), np.nan, X) if is_of_objects else X
+
+
+def _unmasked(X: np.ma.MaskedArray) -> NDArray:
+    """Return a masked array as one whose masked cells are NaN."""
+    if not np.ma.is_masked(X):
+        return np.ma.getdata(X)
+    return np.ma.filled(X.astype(MASKED.get(X.dtype.kind, X.dtype)), np.nan)
+
+
+def _of_objects(X: Any) -> Any:
+    """Return nested lists as an array if it is one of objects, else as they are."""
+    try:
+        array = np.asarray(X)
+    except ValueError:  # no rows of one length
+        return X
+    return array if array.dtype == object else X
+
+
+def raise_with_column(X: Any, error: Exception) -> None:
+    """Raise the error of a conversion once more if there is a cell that is no number, and name its column."""
+    try:
+        cells = np.array(X, dtype=object if isinstance(X, list | tuple) else None)
+    except (TypeError, ValueError):  # rows of several lengths
+        return
+    if cells.ndim != 2 or cells.dtype.kind not in "OSU":
+        return
+    for (_, column), cell in np.ndenumerate(cells):
+        try:
+            float(cell)
+        except (TypeError, ValueError) as reason:
+            raise type(reason)(f"X must hold numbers, finite or missing, got in column {column}: {reason}") from error
+
+
+def _whole(cells: NDArray[np.float64], dtype: np.dtype) -> list[int]:
+    """Return the next whole numbers that a dtype holds, of truth values 0 or 1."""
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return [min(max(round(cell), low), high) for cell in cells.tolist()]
 
 
 def _missing(cells: NDArray) -> NDArray[np.bool_]:

@@ -155,7 +155,7 @@ class NumericTable:
             log_spread = log_spread + torch.from_numpy(self.curve.log_slope(x.to("cpu", torch.float64).numpy())).to(x)
         if observed is None:
             return log_spread.sum(-1)
-        return observed @ log_spread if self.curve is None else (observed * log_spread).sum(-1)
+        return (observed * log_spread).sum(-1)  # a matrix product may be computed in bfloat16
 
 
 class Curve:
@@ -259,7 +259,7 @@ SUPPORTS = {"bernoulli": _check_unit_interval, "poisson": _check_counts, "negati
 
 
 def _per_column(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
-    constant = variance <= (CONSTANT * mean) ** 2  # centred, not scaled, as scikit-learn's scalers do
+    constant = np.sqrt(variance) <= CONSTANT * np.abs(mean)  # centred, not scaled, as scikit-learn's scalers do
     return mean, np.sqrt(np.where(constant | all_missing, 1.0, variance))
 
 
@@ -313,7 +313,8 @@ def _sparse_moments(X: csr_matrix, weight: NDArray[np.float64] | None) -> tuple[
         mean, variance = mean_variance_axis(X, axis=0, weights=None if weight is None else weight.astype(X.dtype))
     mean, variance = mean.astype(np.float64), variance.astype(np.float64)
     gaps = np.bincount(X.indices[np.isnan(X.data)], minlength=X.shape[1]) > 0
-    return np.nan_to_num(mean), np.nan_to_num(variance), np.isnan(mean), gaps
+    known = ~np.isnan(mean)
+    return np.where(known, mean, 0), np.where(known, variance, 0), ~known, gaps
 
 
 def _named(mask: NDArray, labels: Sequence[Any]) -> list[Any]:

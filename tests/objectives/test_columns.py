@@ -438,3 +438,21 @@ def test_the_least_number_draws_no_count_that_cannot_be(Kind):
 def test_large_counts_are_drawn_as_exact_quantiles_are(rate):
     shares = np.random.default_rng(0).random(5000)
     assert np.abs(_poisson_ppf(shares, np.full(5000, rate)) - stats.poisson.ppf(shares, rate)).max() <= 1
+
+
+# In bfloat16
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("observed", [None, torch.tensor([[1.0, 0, 1, 1, 0, 1], [1, 1, 1, 0, 1, 1]])])
+def test_a_likelihood_is_computed_in_its_own_precision_where_layers_are_not(training, observed):
+    columns, cells, output = mixed().float().train(training), CELLS.float(), 3.3 * DECODED.float()
+    functions = {
+        "loss": lambda: columns.loss(cells, output, observed),
+        "link": lambda: columns.link(output),
+        "typical": lambda: columns.typical(output),
+    }
+    for function in functions.values():
+        exact = function()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(function(), exact)

@@ -280,3 +280,23 @@ def test_times_that_are_named_as_categories_keep_their_zone():
     assert filled["day"][0] == rows["day"][0]
     assert filled["day"][1] in set(frame["day"])
     assert set(model.sample(9, random_state=0)["day"]) <= set(frame["day"])
+
+
+def test_a_masked_array_of_whole_numbers_stays_one():
+    known = np.array([[BIG, 2], [3, 4], [5, 6]])
+    filled = tiny().fit(known).impute(np.ma.MaskedArray(known, [[False, True], [False] * 2, [True, False]]))
+    assert filled.dtype == known.dtype
+    assert filled[0, 0] == BIG
+    assert filled[:, 1].tolist()[1:] == [4, 6]
+    truths = np.ma.MaskedArray([[True, False], [True, True]], [[False, True], [False, False]])
+    assert tiny().fit(truths).impute(truths).dtype == bool
+
+
+@pytest.mark.parametrize("gap", [None, pd.NA, np.nan])
+def test_a_list_may_have_gaps(gap):
+    rows = [[1.0, 2.0], [gap, 3.0], [4.0, 5.0]]
+    model = tiny().fit(rows)
+    filled = model.impute(rows)
+    assert np.isfinite(filled).all()
+    assert filled[:, 1].tolist() == [2, 3, 5]
+    assert filled.tolist() == model.impute(np.array([[1, 2], [np.nan, 3], [4, 5]])).tolist()

@@ -217,6 +217,14 @@ def test_the_log_volume_is_that_of_the_known_cells():
     assert table.log_volume(x, observed.to(x.dtype)).numpy() == pytest.approx(expected)
 
 
+def test_the_log_volume_is_exact_where_products_are_in_bfloat16():
+    table = NumericTable.fit(GAPS, None, True)
+    x, observed = encoded(table, GAPS, torch.float32)
+    expected = table.log_volume(x, observed.to(x.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(table.log_volume(x, observed.to(x.dtype)), expected)
+
+
 def test_without_scale_there_is_no_volume():
     assert NumericTable.fit(X, None, False).log_volume(torch.zeros(1, D), None) == 0
 
