@@ -44,7 +44,11 @@ class Places:
 
     def of(self, tensor: Tensor) -> str:
         """Return where a tensor lies."""
-        found = self._known.get(_memory(tensor))
+        return self.of_storage(_plain(tensor).untyped_storage())
+
+    def of_storage(self, storage: Any) -> str:
+        """Return where memory lies."""
+        found = self._known.get(storage._cdata)
         return HOST if found is None else found[1]
 
     def put(self, tensor: Tensor, place: str) -> Tensor:
@@ -371,8 +375,7 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
             run(thread)
 
     def tag(storage: Any) -> str:
-        found = gpu.places._known.get(storage._cdata)
-        return "cuda:0" if found is not None and found[1] == GPU else "cpu"
+        return "cuda:0" if gpu.places.of_storage(storage) == GPU else "cpu"
 
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(torch.cuda, **_cuda(gpu)))
