@@ -70,13 +70,13 @@ class Columns(nn.Module, ABC):
         """Return cells drawn from ``p(x | output)``, their noise handed in, (n, n_outputs) -> (n, n_cells)."""
 
     def begin(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Begin where rows are like all rows together: return the outputs that say so, (n_outputs,).
+        """Begin where rows are like all rows together: return the outputs that say so, (n_outputs,), on the CPU.
 
         What is learned of the columns themselves begins there as well. ``x`` are rows to train on, (n, n_cells), and
         ``weight`` is that of each cell, 0 where it is missing. Unless a kind of column says otherwise, outputs begin
         at 0.
         """
-        return x.new_zeros(self.n_outputs)
+        return torch.zeros(self.n_outputs, dtype=torch.float64, device="cpu")
 
     def learned(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Return the buffers that are known in closed form after a batch, by name; ``weight`` is that of each cell."""

@@ -212,7 +212,7 @@ class Poisson(Counts):
 
     def draw(self, output: Tensor) -> Tensor:
         """Return counts."""
-        return _quantiles(_poisson_ppf, noise.uniform_like(output), self.log_rate(output).double().exp())
+        return _quantiles(_poisson_ppf, noise.uniform_like(output), self.log_rate(output).cpu().double().exp())
 
 
 class NegativeBinomial(Counts):
@@ -228,7 +228,7 @@ class NegativeBinomial(Counts):
 
     def draw(self, output: Tensor) -> Tensor:
         """Return counts."""
-        size, rate = (-self.log_dispersion).double().exp(), self.log_rate(output).double().exp()
+        size, rate = (-self.log_dispersion).cpu().double().exp(), self.log_rate(output).cpu().double().exp()
         return _quantiles(stats.nbinom.ppf, noise.uniform_like(output), size.expand_as(rate), size / (size + rate))
 
     def begin(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -491,13 +491,14 @@ class Mixed(Columns):
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    """(n, d), (n, d) -> (d,): weighted means in double precision; 0 where nothing counts."""
-    return (values.double() * weight).sum(0) / weight.double().sum(0).clamp(min=1e-12)
+    """(n, d), (n, d) -> (d,): weighted means in double precision, which is the CPU's; 0 where nothing counts."""
+    values, weight = values.cpu().double(), weight.cpu().double()
+    return (values * weight).sum(0) / weight.sum(0).clamp(min=1e-12)
 
 
 def _variance(values: Tensor, weight: Tensor) -> Tensor:
     """(n, d), (n, d) -> (d,): weighted variances in double precision."""
-    return _mean((values.double() - _mean(values, weight)).square(), weight)
+    return _mean((values.cpu().double() - _mean(values, weight)).square(), weight)
 
 
 def _product(values: Tensor, matrix: Tensor) -> Tensor:
@@ -525,8 +526,8 @@ def _categories(logits: Tensor, uniform: Tensor) -> Tensor:
 
 def _quantiles(ppf: Callable[..., NDArray[np.float64]], uniform: Tensor, *parameters: Tensor) -> Tensor:
     """Return quantiles in double precision; the least number stands for 0, which has none."""
-    shares = uniform.double().clamp(min=LEAST_SHARE).cpu().numpy()
-    return torch.from_numpy(ppf(shares, *(parameter.cpu().numpy() for parameter in parameters))).to(uniform)
+    shares = uniform.cpu().double().clamp(min=LEAST_SHARE).numpy()
+    return torch.from_numpy(ppf(shares, *(parameter.numpy() for parameter in parameters))).to(uniform)
 
 
 def _poisson_ppf(share: NDArray[np.float64], rate: NDArray[np.float64]) -> NDArray[np.float64]:
