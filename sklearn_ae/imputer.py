@@ -6,8 +6,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
 from sklearn.utils import Tags
 
-from sklearn_ae.families.base import BaseAutoencoder
+from sklearn_ae.families.base import BaseAutoencoder, random_of
 from sklearn_ae.families.fitted import FittedAside
+from sklearn_ae.families.parameters import Flag
 from sklearn_ae.families.regularized import RegularizedAutoencoder
 
 HIDDEN = 0.3  # share of the cells that are hidden while training: what is missing later was missing then
@@ -83,9 +84,18 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
         self : object
             The fitted transformer.
         """
+        self._check()
         with self._aside() as (aside, _):
             aside.estimator_ = aside._autoencoder().fit(X, sample_weight=sample_weight)
         return self
+
+    def _check(self) -> None:
+        """Raise unless the parameters are what they should be."""
+        if not (self.estimator is None or isinstance(self.estimator, BaseAutoencoder)):
+            raise TypeError(f"estimator must be an autoencoder or None, got {self.estimator!r}")
+        if not Flag().admits(self.sample_posterior):
+            raise TypeError(f"sample_posterior must be {Flag()}, got {self.sample_posterior!r}")
+        random_of(self.random_state)
 
     def _autoencoder(self) -> BaseAutoencoder:
         """Return what is trained."""

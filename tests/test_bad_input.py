@@ -94,6 +94,9 @@ BAD_ROWS = {
     ),
     "a word in a list": (with_word(X.tolist()), "got in column 1: could not convert string .*'word'"),
     "objects": (np.array([[{}] * 4] * 30, dtype=object), "got in column 0: .* string or a real number, not 'dict'"),
+    "rows of two lengths": ([[1.0], [1.0, 2.0]], r"X must have rows of one length, got \[\[1.0\], \[1.0, 2.0\]\]"),
+    "a string": ("rows", "X must be an array or a DataFrame, got 'rows'"),
+    "records": (np.ones(3, dtype="f8,f8"), "Expected 2D array|X must hold numbers, got records"),
     "complex": (X + 1j, "Complex data not supported"),
     "complex in a list": ((X + 1j).tolist(), "got in column 0: .* not 'complex'"),
     "complex and masked": (np.ma.MaskedArray(X + 1j, X > 0), "Complex data not supported"),
@@ -152,6 +155,9 @@ def test_other_column_names_are_refused(family):
 
 @families
 def test_codes_of_another_shape_are_refused(family):
+    masked = np.ma.MaskedArray(np.zeros((5, 2)), np.eye(5, 2, dtype=bool))
+    check_refused(fitted(family), lambda e: e.inverse_transform(masked), "Input X contains NaN")
+    check_refused(fitted(family), lambda e: e.inverse_transform([["a", 1.0]]), "X must hold numbers.* in column 0")
     check_refused(fitted(family), lambda e: e.inverse_transform(np.ones((5, 3))), "n_components=2.*3")
     check_refused(fitted(family), lambda e: e.inverse_transform(np.ones(2)), "Expected 2D array")
     check_refused(fitted(family), lambda e: e.inverse_transform(np.full((5, 2), np.nan)), "Input X contains NaN")
@@ -893,3 +899,21 @@ def test_infinity_among_long_doubles_is_refused_without_a_warning(family):
     rows[3, 1], rows[4, 1] = np.inf, -np.inf
     with pytest.raises(ValueError, match="contains infinity"):
         tiny(family).fit(rows)
+
+
+@families
+@pytest.mark.parametrize("y", [np.ma.MaskedArray([0, 1], [False, True]), [0, None], [[0], [1]], {0}, {}, [0, "a"]])
+def test_what_is_no_class_is_refused_by_sample(family, y):
+    check_refused(fitted(family), lambda e: e.sample(2, y=y), "y must be a class or hold n_samples=2 of the classes")
+
+
+@families
+def test_a_device_without_memory_is_refused(family):
+    check_refused(tiny(family, device="meta"), lambda e: e.fit(X), "device must be one .* device='meta'")
+
+
+@families
+@pytest.mark.parametrize("weights", [["a"] * 4, [None, 1.0, 1.0, 1.0], {0: "a"}, "a", [[1.0] * 4]], ids=repr)
+def test_column_weights_that_are_no_numbers_are_refused(family, weights):
+    match = "column_weight must hold 4 numbers|The 'column_weight' parameter"
+    check_refused(tiny(family, column_weight=weights), lambda e: e.fit(X), match)

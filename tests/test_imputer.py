@@ -83,3 +83,20 @@ def test_the_names_of_its_columns_are_those_of_the_table():
 def test_other_columns_are_refused(wrong):
     with pytest.raises(ValueError, match="feature"):
         imputer().fit(table()).transform(wrong)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"estimator": 3}, "estimator must be an autoencoder or None, got 3"),
+        ({"estimator": RegularizedAutoencoder}, "estimator must be an autoencoder or None"),
+        ({"estimator": RandomForestClassifier()}, "estimator must be an autoencoder or None, got RandomForest"),
+        ({"sample_posterior": "yes"}, "sample_posterior must be a bool, got 'yes'"),
+        ({"random_state": "seed"}, "random_state must be a seed, a RandomState or None, got 'seed'"),
+    ],
+)
+def test_its_parameters_are_checked_by_name(settings, match):
+    wrong = imputer().set_params(**settings)
+    with pytest.raises((TypeError, ValueError), match=match):
+        wrong.fit(table())
+    assert not hasattr(wrong, "estimator_")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from sklearn_ae.families.parameters import (
-    Anything,
     Flag,
     Function,
     Instance,
     InvalidParameterError,
     Number,
     OneOf,
+    Scalar,
     Sizes,
     Whole,
     check_parameters,
@@ -34,7 +34,7 @@ ADMITTED = [
     (Flag(), [True, False, np.True_, np.False_]),
     (Function(), [len, int]),
     (Sizes(), [(), [], (1,), [128, 64], (np.int64(3), 2), np.array([4, 5])]),
-    (Anything(), [None, 0, "x", nan]),
+    (Scalar(), [None, 0, "x", b"x", nan]),
     (Instance(str, dict), ["", {}]),
 ]
 REFUSED = [
@@ -50,6 +50,7 @@ REFUSED = [
     (Flag(), [0, 1, None, "True"]),
     (Function(), [None, "len", 3]),
     (Sizes(), [64, None, "64", (0,), (1.5,), (True,), [[3]], {3: 4}, (64, "a"), (-1,)]),
+    (Scalar(), [(), [0], {}, {1}, np.array([0, 1]), np.array(0)]),
     (Instance(str), [b"", 1, None]),
 ]
 

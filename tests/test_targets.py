@@ -495,3 +495,38 @@ def test_warnings_of_y_point_to_the_line_of_the_user():
     expected = ["55 different numbers", "1d array was", "holds a class -1", "no row of y is", "no row of y has"]
     assert [words in str(one.message) for words, one in zip(expected, warned, strict=True)] == [True] * 5
     assert {one.filename for one in warned} == {__file__}
+
+
+@pytest.mark.parametrize("y", [np.arange(N).astype("M8[D]"), np.arange(N) + 1j], ids=["times", "complex"])
+def test_values_that_are_no_numbers_are_refused(y):
+    with pytest.raises((TypeError, ValueError), match="y must hold finite numbers|Complex data not supported"):
+        tiny(task="regression").fit(X, y)
+    with pytest.raises((TypeError, ValueError), match="sample_weight must hold finite numbers"):
+        tiny().fit(X, sample_weight=y.astype("m8[D]") if y.dtype.kind == "M" else y)
+
+
+def test_values_of_infinite_variance_are_refused():
+    with pytest.raises(ValueError, match=r"y must have a finite variance, got values up to 1\.1e\+301"):
+        tiny(task="regression").fit(X, np.arange(N) * 1e300)
+
+
+@pytest.mark.parametrize("y", [3, iter([0]), None], ids=["a number", "an iterator", "nothing"])
+def test_what_is_no_column_is_refused_as_y(y):
+    if y is None:
+        assert not hasattr(tiny().fit(X, y), "classes_")
+        return
+    with pytest.raises(TypeError, match="y must hold a label or value for each row, got"):
+        tiny().fit(X, y)
+
+
+@pytest.mark.parametrize("marker", [pd.NA, pd.NaT, np.nan, float("nan")])
+def test_any_missing_value_marks_the_rows_without_a_label(marker):
+    y = np.array(["a", "b", None] * 4, dtype=object)
+    expected = tiny(unlabeled="?").fit(X, np.array(["a", "b", "?"] * 4, dtype=object)).predict_proba(X)
+    assert tiny(unlabeled=marker).fit(X, y).predict_proba(X).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("marker", [[0], np.array([0, 1]), {}, {1}])
+def test_several_values_mark_no_row(marker):
+    with pytest.raises(ValueError, match="'unlabeled' parameter .* must be a single value"):
+        tiny(unlabeled=marker).fit(X, INDEX)

@@ -23,11 +23,11 @@ from sklearn_ae.families.fitted import FittedAside, of_one_fit
 from sklearn_ae.families.generation import rows_of_classes
 from sklearn_ae.families.imputation import drawn_cells, errors_of_guesses, expected_cells
 from sklearn_ae.families.parameters import (
-    Anything,
     Flag,
     Instance,
     Number,
     OneOf,
+    Scalar,
     Sizes,
     Whole,
     check_parameters,
@@ -146,7 +146,7 @@ class BaseAutoencoder(
     scale: Annotated[bool | str, Flag(), OneOf("common", "quantile")] = True
     task: Annotated[str | None, OneOf("classification", "regression", None)] = "classification"
     target_weight: Annotated[str | float, OneOf("auto"), Number(0)] = "auto"
-    unlabeled: Annotated[Any, Anything()] = None
+    unlabeled: Annotated[Any, Scalar()] = None
     class_weight: Annotated[Any, OneOf("balanced", None), Instance(dict)] = None
     batch_size: Annotated[str | int, OneOf("auto"), Whole(1)] = "auto"
     learning_rate: Annotated[float, Number(0, closed_low=False)] = 3e-3
@@ -462,9 +462,11 @@ class BaseAutoencoder(
         if str(self.device) == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            return torch.empty(0, device=self.device).device
+            reached = torch.empty(1, device=self.device)
+            reached.cpu()  # there is a device without memory, "meta"
         except (RuntimeError, AssertionError) as error:  # torch raises either, by kind of device
             raise ValueError(f"device must be one that torch can reach, however: device={self.device!r}") from error
+        return reached.device
 
     def _random(self, last: Self | None) -> np.random.RandomState:
         """Return the generator of a fit, never numpy's global one; a seed gives one that later fits go on with."""
@@ -532,6 +534,8 @@ class BaseAutoencoder(
     def _check_y(self, y: ArrayLike | None, X: ArrayLike) -> NDArray | None:
         if self.task is None or y is None:
             return None
+        if np.ndim(y) == 0:
+            raise TypeError(f"y must hold a label or value for each row, got {y!r}")
         check_consistent_length(X, y)
         return check_target(y, self.unlabeled)
 
@@ -659,7 +663,11 @@ class BaseAutoencoder(
         rows : ndarray or DataFrame of shape (n_samples, n_features)
             Expected numbers and most probable categories, in the units and with the columns of the training rows.
         """
-        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        try:
+            codes = check_array(with_nan(X), dtype=[np.float64, np.float32], input_name="X")
+        except (TypeError, ValueError) as error:
+            raise_with_column(X, error)
+            raise
         if codes.shape[1] != self.n_components:
             raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
         cells = self.net_.apply(
@@ -811,7 +819,7 @@ class BaseAutoencoder(
 
         if n_draws is None:
             return filled(self._expected_cells)
-        random = _random_of(random_state)
+        random = random_of(random_state)
         with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return [filled(self._drawn_cells) for _ in range(n_draws)]
 
@@ -846,7 +854,7 @@ class BaseAutoencoder(
         """
         if not Whole(1).admits(n_samples):
             raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
-        random = _random_of(random_state)
+        random = random_of(random_state)
         cells = self._generated(n_samples, random) if y is None else self._generated_of(y, n_samples, random)
         return self._schema.restored(np.concatenate([self._table.decode(part) for part in cells.split(CHUNK)]))
 
@@ -863,8 +871,10 @@ class BaseAutoencoder(
         classes = self._target.classes
         if classes is None:
             raise ValueError("rows of a class need a fit with y and task='classification', however there was none")
+        y = with_nan(y)
         wanted = np.broadcast_to(np.asarray(y), n_samples) if np.ndim(y) == 0 else np.asarray(y)
-        unknown = set(wanted.tolist()) - set(classes.tolist())
+        labels = (label if isinstance(label, Hashable) else repr(label) for label in wanted.ravel().tolist())
+        unknown = set(labels) - set(classes.tolist())
         if wanted.shape != (n_samples,) or unknown:
             raise ValueError(
                 f"y must be a class or hold n_samples={n_samples} of the classes {classes.tolist()}, however: "
@@ -936,7 +946,7 @@ def _batch_size(batch_size: str | int, n_rows: int) -> int:
     return batch_size
 
 
-def _random_of(random_state: Any) -> np.random.RandomState:
+def random_of(random_state: Any) -> np.random.RandomState:
     """Return the generator that a method is asked to draw from."""
     try:
         return _fresh_random() if random_state is None else check_random_state(random_state)

@@ -109,15 +109,15 @@ class Sizes:
         return "a tuple of ints in the range [1, inf)"
 
 
-class Anything:
-    """A value that is checked where it is used."""
+class Scalar:
+    """A single value."""
 
     def admits(self, value: Any) -> bool:
         """Whether the value is in the set."""
-        return True
+        return isinstance(value, str | bytes) or not isinstance(value, Collection)
 
     def __str__(self) -> str:
-        return "anything"
+        return "a single value"
 
 
 class Instance:

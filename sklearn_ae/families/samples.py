@@ -50,6 +50,8 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
     sample_weight = with_nan(sample_weight)  # a masked weight is no weight
     if np.ndim(np.asarray(sample_weight)) != 1:
         raise ValueError(f"sample_weight must be 1-dimensional, however: shape {np.shape(np.asarray(sample_weight))}")
+    if np.asarray(sample_weight).dtype.kind in "mM":
+        raise TypeError(f"sample_weight must hold numbers, got times ({np.asarray(sample_weight).dtype})")
     try:
         weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     except (TypeError, ValueError, OverflowError) as error:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from numbers import Real
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -16,7 +15,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from sklearn_ae.families.parameters import Number
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
-from sklearn_ae.tables.containers import with_nan
+from sklearn_ae.tables.containers import missing_cells, with_nan
 from sklearn_ae.warning import warn
 
 # In scikit-learn's words.
@@ -197,8 +196,11 @@ class ValueTarget(Target):
             raise ValueError(f"class_weight must be None with task='regression', however: {class_weight!r}")
         labeled = ~is_unlabeled(y, unlabeled)
         values, weight = _numbers(y[labeled]), None if weight is None else weight[labeled]
-        location = float(np.average(values, weights=weight))
-        spread = float(np.sqrt(np.average(np.square(values - location), weights=weight)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            location = float(np.average(values, weights=weight))
+            spread = float(np.sqrt(np.average(np.square(values - location), weights=weight)))
+        if not np.isfinite(spread):
+            raise ValueError(f"y must have a finite variance, got values up to {np.abs(values).max():g}")
         return cls(location, spread if spread > 0 else 1.0, unlabeled)
 
     def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -255,32 +257,43 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
     """Return which rows of y hold the marker, (n,); NaN may be one."""
     if marker is None:
         return np.zeros(len(y), dtype=bool)
-    if isinstance(marker, Real) and np.isnan(float(marker)):
+    if missing_cells(np.array([marker], dtype=object))[0]:
         return y != y  # noqa: PLR0124 - holds for NaN only, in arrays of objects as well
     return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
 
 
-def _check_kind(labels: NDArray, name: str) -> None:
-    """Raise unless labels are ones of classes."""
+def _check_kind(labels: NDArray, name: str) -> NDArray:
+    """Return the labels that occur, sorted, if they are ones of classes."""
+    distinct = _distinct(labels, name)
     try:
         kind = type_of_target(labels, input_name=name)
-    except TypeError as error:  # there is no order among them, or they are bytes
-        types = " and ".join(sorted({type(label).__name__ for label in labels.tolist()}))
-        raise TypeError(f"{name} must hold labels of one type, numbers or strings, got {types}") from error
+    except TypeError as error:  # they are bytes
+        raise TypeError(f"{name} must hold labels of numbers or strings, got {labels.tolist()[0]!r}") from error
     if kind not in ("binary", "multiclass"):
         raise ValueError(
             f"Unknown label type: {kind}. With task='classification' {name} must hold classes; set task='regression' "
             "to predict values, or task=None to ignore y"
         )
+    return distinct
 
 
 def _check_labels(labels: NDArray, unlabeled: Any) -> None:
-    _check_kind(labels, "y")
-    distinct = np.unique(labels)
+    distinct = _check_kind(labels, "y")
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
         warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
     if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
         warn(f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values")
+
+
+def _distinct(labels: NDArray, name: str) -> NDArray:
+    """Return the labels that occur, sorted."""
+    try:
+        return np.unique(labels)
+    except TypeError as error:  # they can't be compared
+        types = sorted({type(label).__name__ for label in labels.tolist()})
+        raise TypeError(
+            f"{name} must hold labels of one type, numbers or strings, got {' and '.join(types)}"
+        ) from error
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:
@@ -288,6 +301,6 @@ def _numbers(y: NDArray) -> NDArray[np.float64]:
         numbers = y.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"with task='regression' y must hold numbers, got dtype {y.dtype}: {error}") from error
-    if y.dtype.kind in "mM" or not np.isfinite(numbers).all():
+    if y.dtype.kind in "mMc" or not np.isfinite(numbers).all():
         raise ValueError(f"with task='regression' y must hold finite numbers, got dtype {y.dtype}: {y[:3]!r}, ...")
     return numbers

@@ -124,7 +124,7 @@ class ArrayContainer(Container):
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
         """Return the cells of a column, and which of them are missing, each (n,)."""
         column = self.array[:, position]
-        return column, _missing(column)
+        return column, missing_cells(column)
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
@@ -145,7 +145,7 @@ class ArrayContainer(Container):
 
     def missing(self) -> NDArray[np.bool_]:
         """Return which cells are missing, (n, d)."""
-        return _missing(self.array)
+        return missing_cells(self.array)
 
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> NDArray:
         """Return the array as it was given, with its missing cells written."""
@@ -253,7 +253,7 @@ def with_nan(X: Any) -> Any:
     elif isinstance(X, list | tuple):
         X = _of_objects(X)
     is_of_objects = isinstance(X, np.ndarray) and X.dtype == object
-    return np.where(_missing(X), np.nan, X) if is_of_objects else X
+    return np.where(missing_cells(X), np.nan, X) if is_of_objects else X
 
 
 def _unmasked(X: np.ma.MaskedArray) -> NDArray:
@@ -274,10 +274,14 @@ def _of_objects(X: Any) -> Any:
 
 def raise_with_column(X: Any, error: Exception) -> None:
     """Raise the error of a conversion once more if there is a cell that is no number, and name its column."""
-    try:
-        cells = np.array(X, dtype=object if isinstance(X, list | tuple) else None)
-    except (TypeError, ValueError):  # rows of several lengths
-        return
+    is_list = isinstance(X, list | tuple)
+    cells = np.array(X, dtype=object if is_list else None)
+    if is_list and cells.ndim == 1 and any(isinstance(row, list | tuple) for row in X):
+        raise ValueError(f"X must have rows of one length, got {cells[:2].tolist()}") from error
+    if cells.dtype.names:
+        raise TypeError(f"X must hold numbers, got records ({cells.dtype}): give a DataFrame") from error
+    if isinstance(X, str):
+        raise TypeError(f"X must be an array or a DataFrame, got {X!r}") from error
     if cells.ndim != 2 or cells.dtype.kind not in "OSU":
         return
     for (_, column), cell in np.ndenumerate(cells):
@@ -293,7 +297,8 @@ def _whole(cells: NDArray[np.float64], dtype: np.dtype) -> list[int]:
     return [min(max(round(cell), low), high) for cell in cells.tolist()]
 
 
-def _missing(cells: NDArray) -> NDArray[np.bool_]:
+def missing_cells(cells: NDArray) -> NDArray[np.bool_]:
+    """Return which cells are NaN, None, NA or NaT."""
     if cells.dtype.kind == "f":
         return np.isnan(cells)
     if cells.dtype == object:

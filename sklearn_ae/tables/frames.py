@@ -192,7 +192,8 @@ class PandasContainer(FrameContainer):
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
         """Return a table of this kind, with the dtypes of this one; the rows are labelled as those of ``like``."""
-        index, series = getattr(like, "index", None), type(self.native.iloc[:, 0])
+        index = like.index if hasattr(like, "iloc") else None  # a list has an index of another kind
+        series = type(self.native.iloc[:, 0])
         made = {
             name: series(_within(values, dtype), dtype=native, index=index)
             for name, values, dtype, native in zip(self.names, columns, self.dtypes, self.native.dtypes, strict=True)
@@ -201,7 +202,7 @@ class PandasContainer(FrameContainer):
 
     def missing(self) -> NDArray[np.bool_]:
         """Return which cells are missing, (n, d)."""
-        return self.native.isna().to_numpy()
+        return self.frame.to_native().isna().to_numpy()  # gaps of sparse columns are sparse, too
 
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> Any:
         """Return the table as it was given, with its missing cells written and nothing else changed."""
@@ -331,7 +332,8 @@ def _plain(column: Any) -> Any:
     """Return a column of pandas in a dtype that narwhals reads."""
     column = column.sparse.to_dense() if _is_sparse(column.dtype) else column
     if not isinstance(column.dtype, np.dtype):
-        return column.astype("category")
+        known = column.dropna().astype("category")  # which pandas can't make of a dictionary with gaps
+        return column.astype(object).astype(known.dtype)
     return column.astype(column.dtype.newbyteorder("=") if column.dtype.itemsize <= 8 else np.float64)
 
 

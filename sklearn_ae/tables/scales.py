@@ -62,8 +62,10 @@ class NumericTable:
         self.curve = curve
         self.empty = np.zeros(len(location), dtype=bool) if empty is None else empty
         self.labels = range(len(location)) if labels is None else labels
-        self._near = curve is None and bool((np.abs(location) <= FAR * spread).all())
-        self._single = [torch.from_numpy(v.astype(np.float32)) for v in (location, 1 / spread)]
+        with np.errstate(over="ignore"):
+            single = np.stack([location, 1 / spread]).astype(np.float32)
+        self._near = curve is None and bool((np.abs(location) <= FAR * spread).all() and np.isfinite(single).all())
+        self._single = torch.from_numpy(single)
 
     @classmethod
     def fit(

@@ -147,7 +147,10 @@ class Schema:
                     f"column_weight must name columns of X, however: {unknown!r} among {self.container.names!r}"
                 )
             asked = [asked.get(name, 1.0) for name in self.container.names]
-        weights = np.asarray(asked, dtype=np.float64)
+        try:
+            weights = np.asarray(asked, dtype=np.float64)
+        except (TypeError, ValueError):
+            weights = np.full(n, np.nan)  # words
         if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError(f"column_weight must hold {n} numbers, none of them negative, however: {asked!r}")
         return weights[self.order].tolist()

@@ -46,6 +46,7 @@ SUPPORTED = {
 }
 ARROW = {
     "dictionary": ("dictionary", list("ab")),
+    "dictionary with gaps": ("dictionary", ["b", None]),
     "decimal": ("decimal128(10, 2)", [1, 2]),
     "string": ("string", list("ab")),
     "int64": ("int64", [1, 2]),
@@ -79,6 +80,21 @@ def test_a_column_of_arrow_comes_back_in_its_dtype(kind, cells):
     check_there_and_back(
         table_with(column.astype(dtype) if kind == "dictionary" else pd.Series(column.tolist(), dtype=dtype))
     )
+
+
+def test_gaps_among_sparse_columns_of_several_kinds_are_found():
+    table = pd.DataFrame({"x": X, "c": SUPPORTED["sparse truth"], "d": SUPPORTED["sparse floats"]})
+    table["d"] = pd.Series(pd.arrays.SparseArray(np.where(HALF, np.nan, 0.5)))
+    filled = tiny().fit(table).impute(table)
+    assert filled.notna().all(axis=None)
+    assert list(filled.dtypes) == list(table.dtypes)
+
+
+def test_codes_in_a_list_give_rows_of_the_frame():
+    table = table_with(pd.Series(HALF))
+    model = tiny().fit(table)
+    codes = model.transform(table)
+    assert model.inverse_transform(codes.tolist()).equals(model.inverse_transform(codes))
 
 
 def test_numbers_of_any_dtype_are_read_as_they_are():

@@ -327,6 +327,13 @@ def test_an_infinite_cell_is_no_gap():
         encoded(NumericTable.fit(X, None, True), rows)
 
 
+def test_a_scale_beyond_single_precision_is_applied_in_double_precision():
+    rows = np.array([[1e40], [-1e40], [0.0]])
+    table = NumericTable.fit(rows, None, True)  # without a warning
+    x, _ = encoded(table, np.float32([[1e38]]), torch.float32)
+    assert x.item() == pytest.approx(np.float32(1e38) / table.spread[0], rel=1e-5)
+
+
 @pytest.mark.parametrize("location", [0.0, 1.0, 500.0, 1e5, -1e7])
 def test_single_precision_is_encoded_as_well_as_its_rows_allow(location):
     rows = (location + RNG.normal(size=(500, 1))).astype(np.float32)
