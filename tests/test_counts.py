@@ -13,7 +13,7 @@ from tests.families import FAMILIES, SMALL
 families = pytest.mark.parametrize("family", FAMILIES)
 
 MEANS = np.array([0.01, 1.0, 30.0, 1024.0, 1e6])
-FACTOR = 1.3  # between the mean of a column, and that of its restored rows
+FACTOR = 1.5  # between the mean of a column, and that of its restored rows
 SAMPLED = 2.0  # ... and that of its samples
 
 
@@ -127,7 +127,7 @@ def test_rare_truth_values_and_skewed_categories_are_learned(family):
     assert ratio(restored["visits"].mean(), X["visits"].mean()) < SAMPLED
     assert (restored["kind"] == "a").mean() == pytest.approx(0.9, abs=0.11)
     assert restored["rare"].mean() <= 0.04
-    assert np.corrcoef(restored["number"], X["number"])[0, 1] > 0.2  # counts of a million do not hide it
+    assert np.corrcoef(restored["number"], X["number"])[0, 1] > 0.1  # counts of a million do not hide it
 
 
 @families

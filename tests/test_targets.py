@@ -501,7 +501,7 @@ def test_warnings_of_y_point_to_the_line_of_the_user():
 def test_values_that_are_no_numbers_are_refused(y):
     with pytest.raises((TypeError, ValueError), match="y must hold finite numbers|Complex data not supported"):
         tiny(task="regression").fit(X, y)
-    with pytest.raises((TypeError, ValueError), match="sample_weight must hold finite numbers"):
+    with pytest.raises((TypeError, ValueError), match="sample_weight must hold (finite )?numbers"):
         tiny().fit(X, sample_weight=y.astype("m8[D]") if y.dtype.kind == "M" else y)
 
 
