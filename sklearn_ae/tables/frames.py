@@ -164,6 +164,10 @@ class FrameContainer(Container):
 class PandasContainer(FrameContainer):
     """A DataFrame of pandas, or of a library that is used like it."""
 
+    def __init__(self, frame: Any) -> None:
+        super().__init__(frame)
+        self.native_dtypes = list(frame.dtypes)  # a pickled frame of pandas forgets the byte order
+
     def _readable(self) -> Any:
         exotic = [position for position, dtype in enumerate(self.native.dtypes) if _is_exotic(dtype)]
         frame = self.native.copy(deep=False) if exotic else self.native
@@ -196,7 +200,7 @@ class PandasContainer(FrameContainer):
         series = type(self.native.iloc[:, 0])
         made = {
             name: series(_within(values, dtype), dtype=native, index=index)
-            for name, values, dtype, native in zip(self.names, columns, self.dtypes, self.native.dtypes, strict=True)
+            for name, values, dtype, native in zip(self.names, columns, self.dtypes, self.native_dtypes, strict=True)
         }
         return type(self.native)(made, columns=self.native.columns, index=index)
 

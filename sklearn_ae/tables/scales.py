@@ -64,7 +64,8 @@ class NumericTable:
         self.labels = range(len(location)) if labels is None else labels
         with np.errstate(over="ignore"):
             single = np.stack([location, 1 / spread]).astype(np.float32)
-        self._near = curve is None and bool((np.abs(location) <= FAR * spread).all() and np.isfinite(single).all())
+        is_single = np.isfinite(single).all() and (single[1] >= np.finfo(np.float32).tiny).all()
+        self._near = curve is None and bool(is_single and (np.abs(location) <= FAR * spread).all())
         self._single = torch.from_numpy(single)
 
     @classmethod

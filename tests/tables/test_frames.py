@@ -1,5 +1,6 @@
 """DataFrames as containers: every dtype is read exactly, or refused by name when the table is first seen."""
 
+import pickle
 import sys
 
 import numpy as np
@@ -62,6 +63,8 @@ def check_there_and_back(table):
     model = tiny().fit(table)
     for rows in (model.inverse_transform(model.transform(table)), model.sample(5, random_state=0), model.impute(table)):
         assert list(rows.dtypes) == list(table.dtypes)
+    again = pickle.loads(pickle.dumps(model)).sample(5, random_state=0)  # noqa: S301
+    assert list(again.dtypes) == list(table.dtypes)
     return model
 
 

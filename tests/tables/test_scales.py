@@ -327,11 +327,13 @@ def test_an_infinite_cell_is_no_gap():
         encoded(NumericTable.fit(X, None, True), rows)
 
 
-def test_a_scale_beyond_single_precision_is_applied_in_double_precision():
-    rows = np.array([[1e40], [-1e40], [0.0]])
-    table = NumericTable.fit(rows, None, True)  # without a warning
-    x, _ = encoded(table, np.float32([[1e38]]), torch.float32)
-    assert x.item() == pytest.approx(np.float32(1e38) / table.spread[0], rel=1e-5)
+@pytest.mark.parametrize("column", [[1e40, 3e40, 2e40], [1e60, -1e60, 0.0], [1e-60, -1e-60, 0.0]])
+def test_a_scale_beyond_single_precision_is_applied_in_double_precision(column):
+    table = NumericTable.fit(np.array(column)[:, None], None, True)  # without a warning
+    rows = np.float32([[1e-30], [1e30]])[: 1 if column[0] < 1 else 2]
+    x, _ = encoded(table, rows, torch.float32)
+    expected = (rows.astype(float) - table.location) / table.spread
+    np.testing.assert_allclose(x.numpy(), expected, rtol=1e-5, atol=1e-37)
 
 
 @pytest.mark.parametrize("location", [0.0, 1.0, 500.0, 1e5, -1e7])
