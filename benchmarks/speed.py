@@ -1,12 +1,14 @@
-"""Time and memory against peers: `python benchmarks/speed.py fits|transform|growth`.
+"""Time and memory against peers: `python benchmarks/speed.py fits|transform|growth|threads`.
 
 All peers train the same network on the same rows with the same batches and epochs on one thread (`--threads`). Each is
 warmed up, repeats are interleaved, ratios are medians over pairs. The error of the reconstruction stands beside every
 time, computed here for all peers alike: nobody wins by learning less. The peers need `pip install -e ".[bench]"`.
+`threads` compares the threads that a fit chooses with one, and with all that torch would take.
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
 import statistics
@@ -14,8 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +29,9 @@ from peers import PEERS, Case, rows_of
 from sklearn.decomposition import PCA
 
 from sklearn_ae import RegularizedAutoencoder
+from sklearn_ae.training.fits import Fit
+from sklearn_ae.training.net import DRIVER
+from sklearn_ae.training.threads import at_most, suited
 
 RESULTS = Path(__file__).parent / "results"
 OWN, LOOP = "sklearn_ae", "bare loop, fused Adam"
@@ -205,6 +213,72 @@ def peak_bytes(*, reset: bool = False) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+# Threads
+
+
+NETWORKS = [  # columns, hidden layers, code, rows of a batch
+    (10, (32,), 4, 32),
+    (30, (64,), 8, 128),
+    (64, (128, 64), 8, 128),
+    (128, (128,), 16, 128),
+    (256, (128,), 16, 128),
+    (30, (64,), 8, 1024),
+    (784, (64,), 8, 128),
+    (784, (256,), 32, 128),
+    (784, (1000, 500, 250), 30, 128),
+]
+
+
+def threads(repeats: int) -> list[dict]:
+    """Return microseconds of a step in the threads that a fit chooses, in one, and in all; they take turns."""
+    found = []
+    for columns, hidden, code, rows in NETWORKS:
+        training = begun(columns, hidden, code, rows)
+        every = torch.get_num_threads()
+        chosen = min(every, suited(training.net.module_, rows))
+        limits = {"chosen": chosen, "one": 1, "all": every}
+        steps = taken(training, limits, seconds=4.0 * repeats)
+        network = "-".join(map(str, (columns, *hidden, code)))
+        found.append({"network": network, "batch": rows, "chosen": chosen})
+        for name, share in (("median", 0.5), ("fastest", 0.0)):  # the fastest is what others at work disturb least
+            times = {which: 1e6 * np.quantile(of_steps, share) for which, of_steps in steps.items()}
+            against = times["chosen"] / min(times["one"], times["all"])
+            found[-1][name] = {**{which: round(time, 1) for which, time in times.items()}, "ratio": round(against, 3)}
+        print(json.dumps(found[-1]), flush=True)
+    return found
+
+
+def begun(columns: int, hidden: tuple[int, ...], code: int, rows: int) -> Fit:
+    """Return a fit whose step is replayed by now."""
+    reached: list[Fit] = []
+
+    def keep(net, split):
+        reached.append(Fit(net, split))
+        raise StopIteration
+
+    token = DRIVER.set(keep)
+    X = np.random.default_rng(0).normal(size=(4 * rows, columns)).astype(np.float32)
+    with suppress(StopIteration):
+        RegularizedAutoencoder(code, hidden_layer_sizes=hidden, batch_size=rows, device="cpu", random_state=0).fit(X)
+    DRIVER.reset(token)
+    for _ in range(8):
+        reached[0].net.run_epoch(reached[0].epoch)
+    return reached[0]
+
+
+def taken(training: Fit, limits: dict[str, int], seconds: float) -> dict[str, list[float]]:
+    """Return the seconds of single steps under each limit, a few at a time."""
+    batches = chain.from_iterable(iter(training.epoch.batches) for _ in count())
+    times: dict[str, list[float]] = {which: [] for which in limits}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for which, n in limits.items():
+            with at_most(n):
+                for batch in islice(batches, 6):
+                    times[which].append(seconds_of(partial(training.net.step_, batch)))
+    return times
+
+
 # The report
 
 
@@ -213,6 +287,7 @@ def machine() -> dict:
     return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         **{package: version for package, version in sorted(versions.items()) if version},
     }
@@ -236,17 +311,17 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["fits", "transform", "growth", "one"])
+    parser.add_argument("what", choices=["fits", "transform", "growth", "threads", "one"])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="1 by default, all where threads are compared")
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads or (os.cpu_count() if options.what == "threads" else 1))
     if options.what == "one":
         print(json.dumps(one(options.case, options.peer)))
         return
-    found = {"fits": fits, "transform": transform, "growth": growth}[options.what](options.repeats)
+    found = {"fits": fits, "transform": transform, "growth": growth, "threads": threads}[options.what](options.repeats)
     report = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),

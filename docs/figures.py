@@ -27,6 +27,7 @@ def write_tables(folder: Path) -> None:
     for family in dict.fromkeys(fit["family"] for fit in fits):
         _write(folder / f"speed_{family}.csv", _speed([fit for fit in fits if fit["family"] == family]))
     _write(folder / "speed_growth.csv", _growth(_result("speed_growth")["results"]))
+    _write(folder / "speed_threads.csv", _threads(_result("speed_threads")["results"]))
     _draw_speed(fits, folder / "speed.png")
     for table in ("imputation", "synthetic", "codes"):
         name = "mixed_codes" if table == "codes" else table
@@ -72,6 +73,17 @@ def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
         ]
         lines.append([case, *cells, *memory])
     return [["table", *(f"seconds an epoch, {p}" for p in peers), *(f"memory, {p}" for p in peers)], *lines]
+
+
+def _threads(runs: list[dict[str, Any]]) -> list[list[str]]:
+    ways = ("chosen", "one", "all")
+    lines = [
+        [run["network"], str(run["batch"]), str(run["chosen"])]
+        + [f"{run[kind][way]:,.0f}" for kind in ("fastest", "median") for way in ways]
+        for run in runs
+    ]
+    heads = [f"{kind}, {way}" for kind in ("fastest", "median") for way in ways]
+    return [["network", "batch", "threads chosen", *heads], *lines]
 
 
 def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:

@@ -4,7 +4,7 @@ import copy
 import datetime as dt
 import pickle
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -263,6 +263,91 @@ def test_labels_that_were_not_announced_are_refused_by_partial_fit(family):
 def test_partial_fit_wants_to_know_the_classes_at_first(family):
     check_refused(tiny(family), lambda e: e.partial_fit(X, Y), "classes")
     check_refused(tiny(family, class_weight="balanced"), lambda e: e.partial_fit(X, Y, classes=[0, 1, 2]), "balance")
+
+
+BAD_CLASSES = {
+    "none at all": ([], "classes must hold all labels"),
+    "none in an array": (np.array([]), "classes must hold all labels"),
+    "two dimensions": ([[0, 1]], r"classes must hold all labels.*\[\[0, 1\]\]"),
+    "a number": (3, "classes must hold all labels.*3"),
+    "NaN": ([np.nan, 1.0], "classes contains NaN"),
+    "values": ([0.5, 1.0], "continuous.*classes must hold classes"),
+    "beyond 64 bits": ([2**70, 1], "classes must hold classes"),
+    "of two kinds": (np.array(["a", 1], dtype=object), "classes must hold labels of one type"),
+}
+
+
+@families
+@pytest.mark.parametrize(("classes", "match"), BAD_CLASSES.values(), ids=BAD_CLASSES)
+def test_classes_that_are_none_are_refused_with_and_without_y(family, classes, match):
+    check_refused(tiny(family), lambda e: e.partial_fit(X, classes=classes), match)
+    check_refused(tiny(family), lambda e: e.partial_fit(X, Y, classes=classes), match)
+
+
+BAD_Y = {
+    "beyond a float": ([10**400] * 15 + [1] * 15, "y must hold numbers|y must hold classes"),
+    "nothing": (np.array([None] * 30), "Input y contains NaN"),
+    "dates": (np.array(["2020-01-01", "2021-01-01"] * 15, dtype="datetime64[D]"), "y must hold finite numbers"),
+    "of two kinds": (np.array(["a", 1] * 15, dtype=object), "y must hold numbers|y must hold labels of one type"),
+}
+
+
+@families
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("kind", BAD_Y)
+def test_a_y_of_no_numbers_or_classes_is_refused_by_name(family, task, kind):
+    if kind == "dates" and task == "classification":
+        return  # dates may be labels
+    y, match = BAD_Y[kind]
+    check_refused(tiny(family, task=task), lambda e: e.fit(X, y), match)
+    known = tiny(family, task=task).fit(X, Y)
+    check_refused(known, lambda e: e.score(X, y), match)
+
+
+def test_whole_numbers_beyond_64_bits_are_values_or_refused_as_classes():
+    y = [2**70 + (i % 2) * 2**69 for i in range(30)]
+    values = tiny(RegularizedAutoencoder, task="regression").fit(X, y)
+    assert 2**70 < values.predict(X).mean() < 2**71
+    check_refused(tiny(RegularizedAutoencoder), lambda e: e.fit(X, y), "y must hold classes")
+    check_refused(tiny(RegularizedAutoencoder), lambda e: e.fit(X, sample_weight=[10**400] * 30), "sample_weight")
+
+
+class OfTheCode:
+    def __call__(self, code):
+        return code.abs().sum(1)
+
+
+WRONG_PENALTIES = {
+    "too few arguments": lambda code: code.abs().sum(1),
+    "none": lambda: 0.0,
+    "one more": lambda module, batch, trace, power: trace["code"].abs().pow(power).sum(1),
+    "one more by name": lambda module, batch, trace, *, power: trace["code"].abs().pow(power).sum(1),
+    "one is bound already": partial(lambda module, batch, trace: trace["code"].abs().sum(1), 1),
+    "an object": OfTheCode(),
+    "a class": OfTheCode,
+    "a function of torch": torch.abs,
+}
+
+
+@pytest.mark.parametrize("penalty", WRONG_PENALTIES.values(), ids=WRONG_PENALTIES)
+def test_a_penalty_that_takes_something_else_is_refused_by_name(penalty):
+    match = r"penalty must be a callable \(module, batch, trace\) -> tensor, got "
+    check_refused(tiny(RegularizedAutoencoder, penalty=penalty), lambda e: e.fit(X), match)
+    check_refused(fitted(RegularizedAutoencoder, penalty=penalty), lambda e: e.partial_fit(X), match)
+
+
+def test_what_a_penalty_raises_itself_is_not_hidden():
+    def penalty(module, batch, trace):
+        return len(5)
+
+    check_refused(
+        tiny(RegularizedAutoencoder, penalty=penalty), lambda e: e.fit(X), r"^object of type 'int' has no len"
+    )
+    for right in (
+        lambda *terms: terms[2]["code"].abs().sum(1),
+        lambda m, b, trace, power=2: trace["code"].abs().sum(1),
+    ):
+        tiny(RegularizedAutoencoder, penalty=right).fit(X)
 
 
 @families

@@ -514,8 +514,20 @@ def test_rows_are_generated_of_a_class(family):
     assert ((rows["x"] > 3) == (wanted == "far")).mean() > 0.6
     assert rows.equals(model.sample(40, 0, y=wanted))
     rows, classes = [torch.zeros(5, 1)], np.zeros((5, 2)) + [1.0, 0.0]
-    with pytest.raises(ValueError, match=r"too few of 100 times 5 are of the classes number \[1\]"):
-        rows_of_classes(np.array([0, 1]), lambda n: rows[0], lambda rows: classes, random)
+    with pytest.raises(ValueError, match=r"got near, which too few of 500 rows are of"):
+        rows_of_classes(np.array([0, 1]), lambda n: rows[0], lambda rows: classes, random, np.array(["far", "near"]))
+
+
+@families
+@pytest.mark.parametrize("labels", [["often", "never", "seldom"], [10, 20, 30], [0.0, -1.0, 5.0]], ids=str)
+def test_a_class_that_no_row_is_of_is_named_by_its_label(family, labels):
+    y = np.array(labels)[[0, 2] * (N // 2)]
+    model = tiny(family).partial_fit(pandas_frame(), y, classes=labels)
+    with torch.no_grad():
+        model.module_.head.bias[np.searchsorted(model.classes_, labels[1])] = -100
+    for asked, n in ((labels[1], 3), ([labels[0], labels[1]], 2)):
+        with pytest.raises(ValueError, match=f"got {labels[1]}, which too few"):
+            model.sample(n, random_state=0, y=asked)
 
 
 @families
@@ -544,4 +556,4 @@ def test_the_encoder_is_told_of_missing_numbers_where_some_were_missing_in_the_f
     assert model.module_.flagged.tolist() == [1]
     row = X.head(1)
     assert not np.allclose(model.transform(row.assign(b=np.nan)), model.transform(row.assign(b=0.0)), atol=1e-3)
-    assert np.allclose(model.transform(row.assign(a=np.nan)), model.transform(row.assign(a=0.0)))
+    assert np.allclose(model.transform(row.assign(a=np.nan)), model.transform(row.assign(a=X["a"].mean())))

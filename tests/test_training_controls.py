@@ -550,6 +550,20 @@ def test_the_precision_is_that_of_the_weights(precision, batch_size, rows, expec
 
 
 @families
+@pytest.mark.parametrize("scale", [True, "quantile"])
+def test_bfloat16_scores_rows_with_gaps_as_single_precision_does(family, scale):
+    random = np.random.RandomState(0)
+    rows = np.exp(random.normal(4, 1, (60, 1)) + 0.1 * random.normal(size=(60, 40)))
+    rows[random.uniform(size=rows.shape) < 0.3] = np.nan
+    estimator = tiny(family, precision="bfloat16", scale=scale).fit(rows)
+    half = estimator.score_samples(rows)
+    estimator.net_.autocast = False
+    difference = half - estimator.score_samples(rows)
+    assert 0 < np.abs(difference).max() < 0.1  # layers are rounded ...
+    assert np.abs(difference.mean()) < 0.01  # ... this way and that
+
+
+@families
 def test_bfloat16_comes_close_to_single_precision(family):
     half, single = (tiny(family, precision=precision, max_iter=20).fit(X, Y) for precision in ("bfloat16", "float32"))
     assert np.isfinite(half.loss_curve_).all()

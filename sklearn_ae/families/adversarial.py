@@ -35,7 +35,7 @@ Samples = Callable[[Autoencoder, Batch, Trace, int], Weighted]
 
 def real_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return the rows, (n, d), missing cells filled with their reconstruction so that a gap gives nothing away."""
-    rows = module.columns.embed(batch.x)
+    rows = module.columns.embed(batch.x, batch.observed)
     if batch.observed is None:
         return rows, batch.weight
     known = module.columns.per_input(batch.observed) > 0

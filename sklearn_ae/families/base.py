@@ -46,7 +46,7 @@ from sklearn_ae.families.targets import (
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Columns
 from sklearn_ae.modules.codes import Code
-from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, draw_weights, hidden_layers, mlp
+from sklearn_ae.modules.mlp import ACTIVATIONS, Output, draw_weights, hidden_layers, mlp
 from sklearn_ae.objectives.columns import assembled
 from sklearn_ae.objectives.terms import Batch, Term, learned_noise
 from sklearn_ae.tables.columns import Grouping
@@ -63,7 +63,7 @@ from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.scales import NumericTable, check_support
 from sklearn_ae.tables.schema import NUMERIC, Layout, Options, Schema
 from sklearn_ae.tables.sources import Dense
-from sklearn_ae.training.batches import EncodedRows, Rows
+from sklearn_ae.training.batches import EncodedRows, Rows, cells_with_weights
 from sklearn_ae.training.net import CHUNK, SCHEDULES, AutoencoderNet, Split, check_callbacks, early_stopping
 from sklearn_ae.training.phases import Phase
 from sklearn_ae.warning import warn
@@ -232,7 +232,7 @@ class BaseAutoencoder(
 
     def _learn_afterwards(self, rows: Rows, random: np.random.RandomState) -> None:
         """Learn after training what samples and draws of cells need."""
-        generator = torch.Generator().manual_seed(random.randint(2**31 - 1))
+        generator = noise.generator(random.randint(2**31 - 1))
         self._errors = errors_of_guesses(self.net_, rows, self._schema.layout.n_numbers, generator)
 
     # Parts of a module and of phases, for the families
@@ -254,7 +254,7 @@ class BaseAutoencoder(
             code=code([n_inputs, *sizes][-1], self.n_components),
             decoder=mlp([self.n_components, *reversed(sizes), columns.n_outputs], self.activation, self.dropout),
             columns=columns,
-            head=Linear(self.n_components, n_outputs) if n_outputs else None,
+            head=Output(self.n_components, n_outputs) if n_outputs else None,
             corruption=corruption,
             flagged=problem.flagged,
             column_weight=problem.column_weight,
@@ -395,6 +395,8 @@ class BaseAutoencoder(
             self._go_on(net, last)
         self.net_ = net
         rows = self._rows(samples)
+        if last is None and problem.layout.n_numbers < problem.layout.n_cells:  # numbers are centred already
+            net.module_.begin(*cells_with_weights(rows))
         net.partial_fit(Split(rows, None if valid is None else self._rows(valid)))
         self._tell()
         self._learn_afterwards(rows, random)
@@ -426,7 +428,7 @@ class BaseAutoencoder(
     ) -> AutoencoderNet:
         device = self._torch_device()
         module = self._module(problem)
-        draw_weights(module, torch.Generator().manual_seed(random.randint(2**31 - 1)))
+        draw_weights(module, noise.generator(random.randint(2**31 - 1)))
         if self.precision != "auto":
             exact = self.precision == "float64"
         elif again:
@@ -714,6 +716,7 @@ class BaseAutoencoder(
         probabilities : ndarray of shape (n_samples, n_classes)
             Columns as in ``classes_``.
         """
+        _has_classes(self)  # another fit may have ended since the method was looked up
         return np.exp(self.predict_log_proba(X))
 
     @available_if(_has_classes)
@@ -817,7 +820,7 @@ class BaseAutoencoder(
         if n_draws is None:
             return filled(self._expected_cells)
         random = random_of(random_state)
-        with noise.drawn(torch.Generator().manual_seed(random.randint(2**31 - 1))):
+        with noise.drawn(noise.generator(random.randint(2**31 - 1))):
             return [filled(self._drawn_cells) for _ in range(n_draws)]
 
     @of_one_fit
@@ -882,10 +885,11 @@ class BaseAutoencoder(
             partial(self._generated, random=random),
             lambda cells: self.net_.apply(_class_probabilities, Rows(Batch(self._codes(cells)))),
             random,
+            classes,
         )
 
     def _codes(self, codes: NDArray | Tensor) -> Tensor:
-        return torch.as_tensor(codes).to(next(self.module_.parameters()))
+        return torch.as_tensor(codes, device="cpu").to(next(self.module_.parameters()))
 
     def _log_likelihood_in_units(self, module: Autoencoder, batch: Batch) -> Tensor:
         return self._log_likelihood(module, batch) - self._table.log_volume(batch.x, batch.observed)

@@ -33,7 +33,7 @@ column_weight : dict or array-like of shape (n_features,), default=None
     How much the cost of each column counts while training, by name or for all columns. None: all alike.
 scale : bool, "common" or "quantile", default=True
     Whether to standardise each column inside. ``"common"`` centres each column and divides all by one pooled
-    standard deviation: right for pixels and spectra, where a quiet column is quiet for a reason.
+    standard deviation: right for pixels and spectra, where a quiet column is quiet for a reason. False only centres.
     ``"quantile"`` makes each column normal by its ranks: for heavy tails. ``inverse_transform`` and ``sample`` return
     the user's units. Only for numbers with normal noise.
 task : {"classification", "regression", None}, default="classification"

@@ -1,6 +1,5 @@
 """What a fit leaves: it is made aside and handed over at its end, so that whoever reads meets one whole fit."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -11,8 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E", bound="FittedAside")
-
-OUTPUT = "_sklearn_output_config"  # what set_output writes: how results look, not what they are
 
 
 class FittedAside:
@@ -39,12 +36,17 @@ class FittedAside:
         aside = object.__new__(type(self))
         vars(aside).update(own if last is None else {**vars(last), **own})
         yield aside, last
+        kept = self.get_params(deep=False)  # type: ignore[attr-defined]
+        for name, value in own.items():
+            if name not in kept and vars(aside).get(name) is value:  # neither a parameter nor learned: no part of a fit
+                del vars(aside)[name]
         vars(aside)["_last_fit"] = None
         self._last_fit: Self | None = aside
 
     def _as_fitted(self) -> Self:
         """Return the estimator as its last fit left it, or itself while there is none."""
-        return vars(self).get("_last_fit") or self
+        fitted = vars(self).get("_last_fit")
+        return self if fitted is None else fitted
 
     def __sklearn_is_fitted__(self) -> bool:
         return "_last_fit" in vars(self)
@@ -56,7 +58,7 @@ class FittedAside:
             learned = vars(self._as_fitted())
             if name in learned:
                 return learned[name]
-            if name.endswith("_") and not name.startswith("_") and not learned.keys() & {"_last_fit"}:
+            if name.endswith("_") and not name.startswith("_") and "_last_fit" not in learned:
                 raise AttributeError(f"this {type(self).__name__} is not fitted yet, or has no {name}: call fit first")
             return super().__getattribute__(name)  # says itself what is wrong
 
@@ -74,9 +76,11 @@ def of_one_fit(method: Callable[Concatenate[E, P], R]) -> Callable[Concatenate[E
     def of_the_last_fit(self: E, /, *args: P.args, **kwargs: P.kwargs) -> R:
         check_is_fitted(self)
         fitted = self._as_fitted()
-        if fitted is not self and OUTPUT in vars(self):
-            fitted = copy.copy(fitted)
-            vars(fitted)[OUTPUT] = vars(self)[OUTPUT]
-        return method(fitted, *args, **kwargs)
+        if fitted is self:
+            return method(self, *args, **kwargs)
+        read = object.__new__(type(self))
+        # Beside the fit there may be what set_output wrote, and what a class of a user's own keeps.
+        vars(read).update({**vars(self), **vars(fitted)})
+        return method(read, *args, **kwargs)
 
     return of_the_last_fit

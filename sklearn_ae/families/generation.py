@@ -16,6 +16,7 @@ def rows_of_classes(
     generated: Callable[[int], Tensor],
     probabilities: Callable[[Tensor], NDArray],
     random: np.random.RandomState,
+    labels: NDArray,
 ) -> Tensor:
     """Return a row of each class that is wanted, (n, d): a draw from ``p(x | y)``.
 
@@ -31,6 +32,8 @@ def rows_of_classes(
         Rows to probabilities of the classes, (m, n_classes).
     random : RandomState
         Draws the classes.
+    labels : ndarray of shape (n_classes,)
+        How messages call the classes.
 
     Raises
     ------
@@ -50,8 +53,9 @@ def rows_of_classes(
             places[index] = of_class[len(found) :]
         if not any(map(len, places)):
             return torch.cat(rows)[torch.from_numpy(np.argsort(np.concatenate(filled)))]
-    missing = [index for index, of_class in enumerate(places) if len(of_class)]
+    missing = [labels[index] for index, of_class in enumerate(places) if len(of_class)]
     raise ValueError(
-        f"rows must come up of every class that y asks for, however too few of {ROUNDS} times {len(candidates)} are of "
-        f"the classes number {missing}: ask for fewer of them, or fit anew, for example with class_weight='balanced'"
+        f"y must hold classes that generated rows are of, got {', '.join(map(str, missing))}, which too few of "
+        f"{ROUNDS * len(candidates)} rows are of: ask for fewer of them, or fit anew, for example with "
+        "class_weight='balanced'"
     )

@@ -28,9 +28,10 @@ def drawn_cells(module: Autoencoder, batch: Batch, errors: Tensor) -> Tensor:
 
 def errors_of_guesses(net: AutoencoderNet, rows: Rows, n_numbers: int, generator: torch.Generator) -> Tensor:
     """Return the root mean squared error of guesses of hidden numbers, (n_numbers,), from some of the rows."""
-    seen = rows.take(torch.randperm(len(rows), generator=generator)[: max(1, chunk_size(rows) // 4)])
+    seen = rows.take(torch.randperm(len(rows), generator=generator, device="cpu")[: max(1, chunk_size(rows) // 4)])
     known = torch.ones_like(seen.x) if seen.observed is None else seen.observed
-    kept = known * (torch.rand(seen.x.shape, generator=generator).to(known) >= HIDDEN)
+    uniform = torch.rand(seen.x.shape, generator=generator, dtype=torch.float32, device="cpu")
+    kept = known * (uniform.to(known.device) >= HIDDEN)
     guesses = torch.from_numpy(net.apply(expected_cells, Rows(Batch(seen.x * kept, observed=kept))))
     squared_errors = (guesses - seen.x.cpu()).square()[:, :n_numbers]
     hidden = (known - kept).cpu()[:, :n_numbers]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from sklearn_ae.families.base import BaseAutoencoder, Problem
-from sklearn_ae.families.parameters import Function, Number, OneOf
+from sklearn_ae.families.parameters import Function, InvalidParameterError, Number, OneOf
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import PointCode
 from sklearn_ae.modules.noise import CORRUPTIONS
@@ -106,7 +107,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
     def _phases(self, problem: Problem) -> tuple[Phase, ...]:
         penalty: dict[str, Term] = {}
         if self.penalty is not None:
-            penalty["penalty"] = PENALTIES[self.penalty] if isinstance(self.penalty, str) else self.penalty
+            penalty["penalty"] = PENALTIES[self.penalty] if isinstance(self.penalty, str) else _checked(self.penalty)
         terms = {"reconstruction": reconstruction, **penalty}
         return (self._autoencoder_phase(problem, terms, dict.fromkeys(penalty, self.alpha)),)
 
@@ -136,6 +137,17 @@ class RegularizedAutoencoder(BaseAutoencoder):
             for mean, covariance, count in zip(mixture.means_, mixture.covariances_, counts, strict=True)
         ]
         return torch.from_numpy(random.permutation(np.concatenate(parts)))
+
+
+def _checked(penalty: Term) -> Term:
+    """Return a penalty of a user's own if it takes what a term is given."""
+    try:
+        signature(penalty).bind("module", "batch", "trace")
+    except (TypeError, ValueError) as error:  # ValueError: a function of C, whose arguments can't be read
+        raise InvalidParameterError(
+            f"penalty must be a callable (module, batch, trace) -> tensor, got {penalty!r}: {error}"
+        ) from error
+    return penalty
 
 
 class _CodeDensity:

@@ -54,8 +54,9 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
         raise TypeError(f"sample_weight must hold numbers, got times ({np.asarray(sample_weight).dtype})")
     try:
         weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"sample_weight must hold numbers: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"sample_weight must hold finite numbers, got: {error}") from error
     check_consistent_length(X, weight)
     if (weight < 0).any():
         raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")

@@ -117,10 +117,7 @@ class ClassTarget(Target):
             raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
         if y is not None and not is_unlabeled(y, unlabeled).all():
             _check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
-        labels = check_target(classes, None, name="classes")
-        if not len(labels):
-            raise ValueError(f"classes must hold all labels that may come, got {classes!r}")
-        return cls(_distinct(labels, "classes"), unlabeled, class_weight).checked()
+        return cls(check_classes(classes), unlabeled, class_weight).checked()
 
     def checked(self) -> Self:
         """Return the target itself if the class weights are ones of its classes."""
@@ -166,6 +163,7 @@ class ClassTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy."""
+        _check_kind(np.tile(y, 2), "y")  # and so does the metric
         try:
             return float(accuracy_score(y, prediction, sample_weight=weight))
         except (TypeError, ValueError) as error:
@@ -217,7 +215,7 @@ class ValueTarget(Target):
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the coefficient of determination."""
-        return float(r2_score(y, prediction, sample_weight=weight))
+        return float(r2_score(_numbers(y), prediction, sample_weight=weight))
 
 
 TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
@@ -235,6 +233,15 @@ def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
     if len(labels):
         check_array(labels, ensure_2d=False, dtype=None, input_name=name)
     return checked
+
+
+def check_classes(classes: ArrayLike) -> NDArray:
+    """Return the classes that were announced, sorted, each once."""
+    if np.ndim(classes) != 1 or not len(np.asarray(classes)):
+        raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
+    checked = check_target(classes, None, "classes")
+    _check_kind(np.tile(checked, 2), "classes")  # scikit-learn 1.6 warns of labels that are all different
+    return np.unique(checked)
 
 
 def check_labeled(y: NDArray, unlabeled: Any) -> None:
@@ -255,14 +262,23 @@ def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
     return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
 
 
-def _check_labels(labels: NDArray, unlabeled: Any) -> None:
-    distinct = _distinct(labels, "y")
-    kind = type_of_target(labels, input_name="y")
+def _check_kind(labels: NDArray, name: str) -> NDArray:
+    """Return the labels that occur, sorted, if they are ones of classes."""
+    distinct = _distinct(labels, name)
+    try:
+        kind = type_of_target(labels, input_name=name)
+    except TypeError as error:  # they are bytes
+        raise TypeError(f"{name} must hold labels of numbers or strings, got {labels.tolist()[0]!r}") from error
     if kind not in ("binary", "multiclass"):
         raise ValueError(
-            f"Unknown label type: {kind}. With task='classification' y must hold classes; set task='regression' to "
-            "predict values, or task=None to ignore y"
+            f"Unknown label type: {kind}. With task='classification' {name} must hold classes; set task='regression' "
+            "to predict values, or task=None to ignore y"
         )
+    return distinct
+
+
+def _check_labels(labels: NDArray, unlabeled: Any) -> None:
+    distinct = _check_kind(labels, "y")
     if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
         warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
     if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
@@ -275,11 +291,16 @@ def _distinct(labels: NDArray, name: str) -> NDArray:
         return np.unique(labels)
     except TypeError as error:  # they can't be compared
         types = sorted({type(label).__name__ for label in labels.tolist()})
-        raise TypeError(f"{name} must hold labels of one type, got {' and '.join(types)}") from error
+        raise TypeError(
+            f"{name} must hold labels of one type, numbers or strings, got {' and '.join(types)}"
+        ) from error
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:
     try:
-        return y.astype(np.float64, casting="unsafe" if y.dtype.kind not in "mMc" else "same_kind")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"with task='regression' y must hold numbers, however: dtype {y.dtype}") from error
+        numbers = y.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"with task='regression' y must hold numbers, got dtype {y.dtype}: {error}") from error
+    if y.dtype.kind in "mMc" or not np.isfinite(numbers).all():
+        raise ValueError(f"with task='regression' y must hold finite numbers, got dtype {y.dtype}: {y[:3]!r}, ...")
+    return numbers

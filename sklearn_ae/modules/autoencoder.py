@@ -39,8 +39,8 @@ class Columns(nn.Module, ABC):
         self.n_outputs = n_outputs
 
     @abstractmethod
-    def embed(self, x: Tensor) -> Tensor:
-        """(n, n_cells) -> (n, n_inputs)."""
+    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells) -> (n, n_inputs): the inputs, those of a missing cell 0 unless cells are numbers in [0, 1]."""
 
     @abstractmethod
     def per_input(self, values: Tensor) -> Tensor:
@@ -68,6 +68,15 @@ class Columns(nn.Module, ABC):
     @abstractmethod
     def draw(self, output: Tensor) -> Tensor:
         """Return cells drawn from ``p(x | output)``, their noise handed in, (n, n_outputs) -> (n, n_cells)."""
+
+    def begin(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Begin where rows are like all rows together: return the outputs that say so, (n_outputs,), on the CPU.
+
+        What is learned of the columns themselves begins there as well. ``x`` are rows to train on, (n, n_cells), and
+        ``weight`` is that of each cell, 0 where it is missing. Unless a kind of column says otherwise, outputs begin
+        at 0.
+        """
+        return torch.zeros(self.n_outputs, dtype=torch.float64, device="cpu")
 
     def learned(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Return the buffers that are known in closed form after a batch, by name; ``weight`` is that of each cell."""
@@ -119,8 +128,8 @@ class Autoencoder(nn.Module):
         self.columns = columns
         self.head = head
         self.corruption = corruption
-        self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64), persistent=False)
-        weight = None if column_weight is None else torch.tensor(column_weight)
+        self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64, device="cpu"), persistent=False)
+        weight = None if column_weight is None else torch.tensor(column_weight, dtype=torch.float32, device="cpu")
         self.register_buffer("column_weight", weight, persistent=False)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
@@ -130,6 +139,18 @@ class Autoencoder(nn.Module):
             state.update({name: own_memory(value) for name, value in state.items()})
         return state
 
+    def separate(self) -> None:
+        """Give buffers that are part of larger memory, as in a stack, memory of their own again."""
+        for module in self.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, own_memory(buffer))
+
+    @torch.no_grad()
+    def begin(self, x: Tensor, weight: Tensor) -> None:
+        """Move the decoder to where its outputs begin; see :meth:`Columns.begin`."""
+        *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear))
+        last.bias.add_(self.columns.begin(x, weight).to(last.bias))
+
     def counted(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
         """Return how much the cost of each cell counts while training, (n, n_cells), or None where all count alike."""
         if self.column_weight is None:
@@ -138,7 +159,7 @@ class Autoencoder(nn.Module):
 
     def inputs(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """(n, n_cells) -> (n, d): what the encoder sees of a row, 1 where a flagged cell is missing."""
-        inputs = self.columns.embed(x)
+        inputs = self.columns.embed(x, observed)
         if not len(self.flagged):
             return inputs
         if observed is None:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
-from sklearn_ae.modules.mlp import Linear
+from sklearn_ae.modules.bounds import within
+from sklearn_ae.modules.mlp import Output
 
 
 class Code(nn.Module, ABC):
@@ -22,7 +23,7 @@ class Code(nn.Module, ABC):
     def __init__(self, n_features: int, n_components: int) -> None:
         super().__init__()
         self.n_components = n_components
-        self.location = Linear(n_features, n_components)
+        self.location = Output(n_features, n_components)
 
     def mean(self, features: Tensor) -> Tensor:
         """(n, h) -> (n, k)."""
@@ -58,13 +59,13 @@ class GaussianCode(Code):
 
     def __init__(self, n_features: int, n_components: int, *, n_draws: int = 1, shared: bool = False) -> None:
         super().__init__(n_features, n_components)
-        self.log_variance = Linear(n_features, n_components)
+        self.log_variance = Output(n_features, n_components)
         self.n_draws = n_draws
         self.shared = shared
 
     def log_var(self, features: Tensor) -> Tensor:
         """(n, h) -> (n, k), kept where its exponential is a usable number."""
-        return self.log_variance(features).clamp(-20.0, 20.0)
+        return within(self.log_variance(features), 20.0)
 
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return codes by the reparametrisation mean + sigma * noise: (n, k), or (n, n_draws, k) for several draws."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sklearn_ae.modules.noise import Dropout
 
@@ -22,8 +22,22 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class Linear(nn.Linear):
     """A linear layer with undrawn weights: torch would draw them from its global generator."""
 
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, device="cpu", dtype=torch.float32)
+
     def reset_parameters(self) -> None:
         """Leave the weights undrawn."""
+
+
+class Output(Linear):
+    """The last layer of a network. What it returns is in the precision of its weights, whatever it was computed in.
+
+    So likelihoods and divergences are summed in single precision where layers are computed in bfloat16.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(..., n_in) -> (..., n_out)."""
+        return super().forward(input).to(self.weight.dtype)
 
 
 def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
@@ -38,18 +52,18 @@ def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -
 
 def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:
     """Return the layers ``sizes[0] -> sizes[1] -> ...``; the last one is linear."""
-    return nn.Sequential(*hidden_layers(sizes[:-1], activation, dropout), Linear(sizes[-2], sizes[-1]))
+    return nn.Sequential(*hidden_layers(sizes[:-1], activation, dropout), Output(sizes[-2], sizes[-1]))
 
 
 @torch.no_grad()
 def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
     """Draw weights and biases of all linear layers from U(-1/sqrt(n_in), 1/sqrt(n_in)), torch's own rule.
 
-    Always in double precision, so that float32 and float64 fits begin at the same weights.
+    Rounded to single precision, so that float32 and float64 fits begin at the same weights.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             bound = 1 / sqrt(layer.in_features)
             for parameter in layer.parameters():
-                uniform = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
-                parameter.copy_(bound * (2 * uniform - 1))
+                uniform = torch.rand(parameter.shape, generator=generator, dtype=torch.float64, device="cpu")
+                parameter.copy_((bound * (2 * uniform - 1)).float())

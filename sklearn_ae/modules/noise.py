@@ -24,10 +24,15 @@ class Request(NamedTuple):
     def draw(self, n_rows: int, n_batches: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
         """Return the numbers of ``n_batches`` batches with ``n_rows`` rows altogether."""
         leading = n_rows if self.per_row else n_batches
-        return KINDS[self.kind]((leading, *self.shape), generator=generator, dtype=dtype)
+        return KINDS[self.kind]((leading, *self.shape), generator=generator, dtype=dtype, device="cpu")
 
 
 KINDS = {"normal": torch.randn, "uniform": torch.rand}
+
+
+def generator(seed: int) -> torch.Generator:
+    """Return a generator on the CPU, where all numbers are drawn, so that every device meets the same ones."""
+    return torch.Generator("cpu").manual_seed(seed)
 
 
 class _Source(Protocol):
@@ -148,7 +153,7 @@ class Masking(Corruption):
     def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Set cells to 0, which stands for a missing one."""
         kept = (uniform_like(x) >= self.share).to(x.dtype)
-        return x * kept, observed if observed is None else observed * kept
+        return x * kept, kept if observed is None else observed * kept
 
 
 class GaussianNoise(Corruption):

@@ -10,16 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Columns
+from sklearn_ae.modules.bounds import within
 from sklearn_ae.modules.mlp import Linear
 from sklearn_ae.objectives import losses
 
 FEW = 256  # categories that are an input each; where there are more, vectors stand for them
 WIDTH = 16  # of the vectors that stand for categories where there are many
 SCORES = 1 << 22  # of categories, computed at once
+RARE = 1e-4  # share, or rate, at which a column begins that is never seen otherwise
+FARTHEST = 20.0  # logarithm of a rate from that of the column's mean
+MANY = 1e4  # counts, from which on their distribution is near to a normal one
+LEAST_SHARE = 2.0**-26  # whose quantile is drawn
+LEAST_EXCESS = 0.1  # of the variance of counts over their mean, as a share of it, where its dispersion begins
 NEVER = -1e9  # logarithm of the probability of what can't be, finite so that its gradient is
 
 
@@ -35,7 +42,7 @@ class Numbers(Columns):
     def __init__(self, n_columns: int) -> None:
         super().__init__(n_columns, n_columns, n_columns)
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the cells themselves."""
         return x
 
@@ -91,7 +98,8 @@ class Gaussian(Numbers):
     def __init__(self, n_columns: int, *, sigma: float = 1.0, per_column: bool = False, fixed: bool = False) -> None:
         super().__init__(n_columns)
         self.fixed = fixed
-        variance = torch.full((n_columns,) if per_column else (), float(sigma) ** 2)
+        shape = (n_columns,) if per_column else ()
+        variance = torch.full(shape, float(sigma) ** 2, dtype=torch.float32, device="cpu")
         self.register_buffer("variance", variance, persistent=not fixed)
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -145,21 +153,54 @@ class Bernoulli(Numbers):
         """Return zeros and ones."""
         return (noise.uniform_like(output) < output.sigmoid()).to(output.dtype)
 
+    def begin(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the log-odds of the mean of each column."""
+        return _mean(x, weight).clamp(RARE, 1 - RARE).logit()
+
 
 class Counts(Numbers):
-    """Counts, outputs are logarithms of a rate; the encoder sees ``log(1 + x)``."""
+    """Counts, their logarithms standardised as numbers are: outputs are logarithms of a rate, inputs of ``1 + x``.
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Return logarithms, since counts may be large."""
-        return x.log1p()
+    So large counts that hardly vary are as easy to tell apart as others, and all columns ask for steps of one size.
+
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns.
+    """
+
+    mean: Tensor  # (d,) of the counts
+    spread: Tensor  # (d,) standard deviation of their logarithms, at most 1
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__(n_columns)
+        self.register_buffer("mean", torch.ones(n_columns, dtype=torch.float32, device="cpu"))
+        self.register_buffer("spread", torch.ones(n_columns, dtype=torch.float32, device="cpu"))
+
+    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """Return logarithms, since counts may be large; a missing count is like the mean."""
+        inputs = (x.log1p() - self.mean.log1p()) / self.spread
+        return inputs if observed is None else inputs * observed
 
     def link(self, output: Tensor) -> Tensor:
-        """Return the logarithm of one more than the rate."""
-        return losses.rate(output).log1p()
+        """Return the input that the rate would be."""
+        return self.embed(self.typical(output))
 
     def typical(self, output: Tensor) -> Tensor:
         """Return the rate."""
-        return losses.rate(output)
+        return self.log_rate(output).exp()
+
+    def log_rate(self, output: Tensor) -> Tensor:
+        """(..., d) -> (..., d): the logarithm of the rate, kept where the rate is a usable number."""
+        return self.mean.log() + within(self.spread * output, FARTHEST)
+
+    def begin(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Learn how counts spread; an output of 0 is the mean of its column."""
+        mean, variance = _mean(x, weight).clamp(min=RARE), _variance(x, weight)
+        relative = torch.maximum(variance, mean) / mean.square()  # at least that of independent events
+        self.mean.copy_(mean)
+        self.spread.copy_(relative.log1p().sqrt().clamp(max=1))  # as if they were log-normal
+        return super().begin(x, weight)
 
 
 class Poisson(Counts):
@@ -167,11 +208,11 @@ class Poisson(Counts):
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the negative log-probability under a Poisson distribution."""
-        return losses.poisson(x, output, observed)
+        return losses.poisson(x, self.log_rate(output), observed)
 
     def draw(self, output: Tensor) -> Tensor:
         """Return counts."""
-        return _quantiles(stats.poisson, noise.uniform_like(output), losses.rate(output))
+        return _quantiles(_poisson_ppf, noise.uniform_like(output), self.log_rate(output).cpu().double().exp())
 
 
 class NegativeBinomial(Counts):
@@ -179,16 +220,23 @@ class NegativeBinomial(Counts):
 
     def __init__(self, n_columns: int) -> None:
         super().__init__(n_columns)
-        self.log_dispersion = nn.Parameter(torch.zeros(n_columns))
+        self.log_dispersion = nn.Parameter(torch.zeros(n_columns, dtype=torch.float32, device="cpu"))
 
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the negative log-probability under a negative binomial distribution."""
-        return losses.negative_binomial(x, output, self.log_dispersion, observed)
+        return losses.negative_binomial(x, self.log_rate(output), self.log_dispersion, observed)
 
     def draw(self, output: Tensor) -> Tensor:
         """Return counts."""
-        size = (-self.log_dispersion).exp().expand_as(output)
-        return _quantiles(stats.nbinom, noise.uniform_like(output), size, size / (size + losses.rate(output)))
+        size, rate = (-self.log_dispersion).cpu().double().exp(), self.log_rate(output).cpu().double().exp()
+        return _quantiles(stats.nbinom.ppf, noise.uniform_like(output), size.expand_as(rate), size / (size + rate))
+
+    def begin(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Learn how counts spread, and begin with the dispersion that says so."""
+        outputs = super().begin(x, weight)
+        mean, variance = _mean(x, weight).clamp(min=RARE), _variance(x, weight)
+        self.log_dispersion.copy_((torch.maximum(variance - mean, LEAST_EXCESS * mean) / mean.square()).log())
+        return outputs
 
 
 class Categorical(Columns):
@@ -211,15 +259,15 @@ class Categorical(Columns):
         places = np.arange(max(sizes))
         padded = [start + np.where(places < size, places, 0) for start, size in zip(starts, sizes, strict=True)]
         constants = {
-            "column": torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
-            "category": torch.cat([torch.arange(1.0, size + 1) for size in sizes]),
-            "members": torch.block_diag(*(torch.ones(size, 1) for size in sizes)),
+            "column": torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)),
+            "category": torch.from_numpy(np.concatenate([np.arange(1, size + 1) for size in sizes]).astype(np.float32)),
+            "members": torch.from_numpy(np.repeat(np.eye(len(sizes), dtype=np.float32), sizes, axis=0)),
             "padded": torch.from_numpy(np.concatenate(padded)),
         }
         for name, constant in constants.items():
             self.register_buffer(name, constant, persistent=False)
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return 1 for the category of a cell and 0 for all others; a missing cell has none."""
         return (self.per_input(x) == self.category).to(x.dtype)
 
@@ -236,11 +284,15 @@ class Categorical(Columns):
 
     def link(self, output: Tensor) -> Tensor:
         """Return the probability of each category."""
-        return (output - self._constant(output) @ self.members.t()).exp()
+        return (output - _product(self._constant(output), self.members.t())).exp()
 
     def typical(self, output: Tensor) -> Tensor:
         """Return the most probable category."""
         return (self._by_column(output).argmax(-1) + 1).to(output.dtype)
+
+    def begin(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the logarithm of the share of each category."""
+        return _mean(self.embed(x), self.per_input(weight)).clamp(min=RARE).log()
 
     def expected(self, output: Tensor, weight: Tensor) -> Tensor:
         """Return the category that is most probable over all draws."""
@@ -250,13 +302,13 @@ class Categorical(Columns):
         """Return categories."""
         uniform = noise.uniform_like(output[..., : self.n_cells])
         cumulated = self.link(output).double().cumsum(-1) - self.column  # the columns before add up to one each
-        below = (cumulated <= self.per_input(uniform)).to(output.dtype) @ self.members
+        below = _product((cumulated <= self.per_input(uniform)).to(output.dtype), self.members)
         return torch.minimum(below, self.members.sum(0) - 1) + 1
 
     def _constant(self, output: Tensor) -> Tensor:
         """Return the logarithm of the sum of the exponentials of each column, (..., d) -> (..., n_cells)."""
         peak = self._by_column(output).amax(-1).detach()
-        return ((output - self.per_input(peak)).exp() @ self.members).log() + peak
+        return _product((output - self.per_input(peak)).exp(), self.members).log() + peak
 
     def _by_column(self, output: Tensor) -> Tensor:
         return output.index_select(-1, self.padded).unflatten(-1, (self.n_cells, -1))
@@ -283,7 +335,7 @@ class Embedded(Columns):
         self.vectors = Linear(WIDTH, len(shares))
         self.register_buffer("log_shares", shares.clamp(min=1e-12).log(), persistent=False)
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the vector of the category; zeros stand for a missing one."""
         return self.vectors.weight[_index(x).squeeze(-1)] * (x > 0)
 
@@ -308,7 +360,7 @@ class Embedded(Columns):
 
     def link(self, output: Tensor) -> Tensor:
         """Return the expected vector."""
-        return self._by_few(lambda few: self._logits(few).softmax(-1) @ self.vectors.weight, output)
+        return self._by_few(lambda few: _product(self._logits(few).softmax(-1), self.vectors.weight), output)
 
     def typical(self, output: Tensor) -> Tensor:
         """Return the most probable category."""
@@ -329,7 +381,7 @@ class Embedded(Columns):
         return (drawn + 1).unsqueeze(-1).to(output.dtype)
 
     def _logits(self, output: Tensor) -> Tensor:
-        return self.vectors(output) + self.log_shares
+        return _product(output, self.vectors.weight.t()) + (self.vectors.bias + self.log_shares)
 
     def _by_few(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Apply a function to a few rows at a time: all categories of many rows are a large matrix."""
@@ -382,9 +434,9 @@ class Mixed(Columns):
         super().__init__(sum(self.n_of_cells), sum(self.n_of_inputs), sum(self.n_of_outputs))
         self.parts = nn.ModuleList(parts)
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """Return the inputs of all parts."""
-        return self._joined("embed", x.split(self.n_of_cells, -1))
+        return torch.cat([part.embed(*of_part) for part, *of_part in self._cells_by_part(x, observed)], -1)
 
     def per_input(self, values: Tensor) -> Tensor:
         """Repeat the values as the parts do."""
@@ -410,6 +462,10 @@ class Mixed(Columns):
         """Return the cells that the parts draw."""
         return self._joined("draw", output.split(self.n_of_outputs, -1))
 
+    def begin(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the outputs where the parts begin."""
+        return torch.cat([part.begin(*of_part) for part, *of_part in self._cells_by_part(x, weight)])
+
     def learned(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Return the buffers of all parts."""
         return {
@@ -419,17 +475,41 @@ class Mixed(Columns):
         }
 
     def _by_part(self, x: Tensor, output: Tensor, of_cells: Tensor | None) -> Iterator[tuple[Any, ...]]:
+        outputs = output.split(self.n_of_outputs, -1)
+        return (
+            (part, cells, out, of)
+            for (part, cells, of), out in zip(self._cells_by_part(x, of_cells), outputs, strict=True)
+        )
+
+    def _cells_by_part(self, x: Tensor, of_cells: Tensor | None) -> Iterator[tuple[Any, ...]]:
         of_parts = repeat(None) if of_cells is None else of_cells.split(self.n_of_cells, -1)
-        return zip(self.parts, x.split(self.n_of_cells, -1), output.split(self.n_of_outputs, -1), of_parts)  # noqa: B905
+        return zip(self.parts, x.split(self.n_of_cells, -1), of_parts)  # noqa: B905
 
     def _joined(self, method: str, of_parts: Iterable[Tensor], *shared: Tensor) -> Tensor:
         results = [getattr(part, method)(of_part, *shared) for part, of_part in zip(self.parts, of_parts, strict=True)]
         return torch.cat(results, -1)
 
 
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    """(n, d), (n, d) -> (d,): weighted means in double precision, which is the CPU's; 0 where nothing counts."""
+    values, weight = values.cpu().double(), weight.cpu().double()
+    return (values * weight).sum(0) / weight.sum(0).clamp(min=1e-12)
+
+
+def _variance(values: Tensor, weight: Tensor) -> Tensor:
+    """(n, d), (n, d) -> (d,): weighted variances in double precision."""
+    return _mean((values.cpu().double() - _mean(values, weight)).square(), weight)
+
+
+def _product(values: Tensor, matrix: Tensor) -> Tensor:
+    """Return ``values @ matrix`` in the precision that they have: sums over columns are never taken in bfloat16."""
+    with torch.autocast(values.device.type, enabled=False):
+        return values @ matrix
+
+
 def _sampled_constant(output: Tensor, vectors: Tensor, bias: Tensor, known: Tensor) -> Tensor:
     """(..., w), (n, w), (n,), (n,) -> (...): the log of the mean exponential of known scores."""
-    scores = output @ vectors.t() + torch.where(known, bias, NEVER)
+    scores = _product(output, vectors.t()) + torch.where(known, bias, NEVER)
     return scores.logsumexp(-1) - known.sum().clamp(min=1).to(output.dtype).log()
 
 
@@ -444,7 +524,19 @@ def _categories(logits: Tensor, uniform: Tensor) -> Tensor:
     return below.sum(-1).clamp(max=logits.shape[-1] - 1)
 
 
-def _quantiles(distribution: Any, uniform: Tensor, *parameters: Tensor) -> Tensor:
-    """Return the quantiles of a distribution of scipy."""
-    quantiles = distribution.ppf(uniform.cpu().numpy(), *(parameter.cpu().numpy() for parameter in parameters))
-    return torch.from_numpy(np.maximum(quantiles, 0)).to(uniform)
+def _quantiles(ppf: Callable[..., NDArray[np.float64]], uniform: Tensor, *parameters: Tensor) -> Tensor:
+    """Return quantiles in double precision; the least number stands for 0, which has none."""
+    shares = uniform.cpu().double().clamp(min=LEAST_SHARE).numpy()
+    return torch.from_numpy(ppf(shares, *(parameter.numpy() for parameter in parameters))).to(uniform)
+
+
+def _poisson_ppf(share: NDArray[np.float64], rate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return quantiles of Poisson distributions; of large rates by the expansion of Cornish & Fisher (1938).
+
+    The exact ones take the longer the larger the rate is, and these are right to a count.
+    """
+    z = ndtri(share)
+    quantiles = np.ceil(rate + np.sqrt(rate) * z + (np.square(z) - 1) / 6 - 0.5)
+    few = rate < MANY
+    quantiles[few] = stats.poisson.ppf(share[few], rate[few])
+    return quantiles

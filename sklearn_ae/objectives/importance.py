@@ -1,6 +1,7 @@
 """Integrals over codes, by importance sampling that adapts itself to each row."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import ceil, lgamma, log, log2, pi
 
 import torch
@@ -10,13 +11,14 @@ from torch.quasirandom import SobolEngine
 
 DRAWS = 256  # of a round, at least; and 32 times the dimensions of the code, as a power of two
 ADAPTATIONS = 4  # rounds after which a row keeps its proposal and adds up what it has, ...
-MOST_DRAWS = 5120  # ... until it has had about this many, and in four rounds more at least, ...
-TOLERANCE = 0.025  # ... unless the standard error of its logarithm is below this before
+MOST_DRAWS = 5120  # ... until it has had about this many, and in four rounds more at least
 FREEDOM = 6  # degrees of freedom of the proposals: tails that are heavier than a posterior's
 
 
-def log_evidence(log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, sigma: Tensor) -> Tensor:
-    """Return ``log of the integral of exp(log_joint(z)) over z`` for each row, (n,).
+def log_evidence(
+    log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, sigma: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Return ``log of the integral of exp(log_joint(z)) over z`` for each row, (n,), and its standard error, (n,).
 
     A row begins with a t-distribution around ``mean`` and takes on mean and covariance of its own weighted draws from
     round to round (Oh & Berger 1992). The draws are scrambled Sobol points, from fixed seeds and the same for all rows,
@@ -28,10 +30,12 @@ def log_evidence(log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, si
         ``(z, index) -> values``: codes (m, L, k) of the rows (m,) to ``log p(x, z)``, (m, L).
     mean, sigma : Tensor of shape (n, k)
         Where to begin: location and spread of the codes.
+    tolerance : float
+        Standard error at which a row is done; 0 takes as many draws as there are.
 
     Returns
     -------
-    log_evidence : Tensor of shape (n,)
+    log_evidence, error : Tensor of shape (n,)
         In double precision.
     """
     mean, sigma = mean.double(), sigma.double()
@@ -39,7 +43,7 @@ def log_evidence(log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, si
     location, scale = mean.clone(), torch.diag_embed(1.5 * sigma)
     jitter = torch.diag_embed(1e-3 * sigma.square())
     n_draws = draws_of_a_round(k)
-    value = torch.empty_like(mean[:, 0])
+    value, error = torch.empty_like(mean[:, 0]), torch.empty_like(mean[:, 0])
     sums, squares = torch.full((2, n), -torch.inf, dtype=mean.dtype, device=mean.device)
     active = torch.arange(n, device=mean.device)
     for round_ in range(max(ADAPTATIONS + 4, MOST_DRAWS // n_draws)):
@@ -52,14 +56,25 @@ def log_evidence(log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, si
             n_rounds = round_ - ADAPTATIONS + 2
         sums[active] = torch.logaddexp(sums[active], log_weights.logsumexp(1))
         squares[active] = torch.logaddexp(squares[active], (2 * log_weights).logsumexp(1))
-        value[active] = sums[active] - log(n_rounds * n_draws)
-        error = ((squares - 2 * sums)[active].exp() - 1 / (n_rounds * n_draws)).clamp(min=0).sqrt()
-        if round_ < ADAPTATIONS - 1:
-            location[active], scale[active] = _adapted(codes, log_weights, jitter[active])
-        active = active[error > TOLERANCE]
+        value[active], error[active] = _log_mean(sums[active], squares[active], n_rounds * n_draws)
+        # A row that is beyond the arithmetic has no finite value, whatever is drawn.
+        going_on = (error[active] > tolerance) & value[active].isfinite()
+        active = active[going_on]
         if not len(active):
             break
-    return value
+        if round_ < ADAPTATIONS - 1:
+            location[active], scale[active] = _adapted(codes[going_on], log_weights[going_on], jitter[active])
+    return value, error
+
+
+def log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, L) -> (n,), (n,): the logarithm of the mean weight, and its standard error."""
+    return _log_mean(log_weights.logsumexp(1), (2 * log_weights).logsumexp(1), log_weights.shape[1])
+
+
+def _log_mean(log_sum: Tensor, log_sum_of_squares: Tensor, n_draws: int) -> tuple[Tensor, Tensor]:
+    error = ((log_sum_of_squares - 2 * log_sum).exp() - 1 / n_draws).clamp(min=0).sqrt()
+    return log_sum - log(n_draws), error
 
 
 def draws_of_a_round(k: int) -> int:
@@ -67,17 +82,26 @@ def draws_of_a_round(k: int) -> int:
     return max(DRAWS, 1 << ceil(log2(32 * k)))
 
 
-def standard_normal(k: int) -> Tensor:
-    """Return quasi-random draws from a standard normal distribution in k dimensions, (L, k), always the same."""
-    points = SobolEngine(k, scramble=True, seed=0).draw(draws_of_a_round(k), dtype=torch.float64)
-    return torch.special.ndtri(points.clamp(1e-12, 1 - 1e-12))
+@lru_cache(maxsize=16)
+def standard_normal(k: int, n_draws: int) -> Tensor:
+    """Return quasi-random draws from a standard normal distribution in k dimensions, (n_draws, k), always the same."""
+    return torch.special.ndtri(_uniform(k, n_draws, seed=0))
 
 
 def _student(k: int, n_draws: int, seed: int) -> Tensor:
     """Return quasi-random draws from a standard t-distribution in k dimensions, (n_draws, k)."""
-    points = SobolEngine(k + 1, scramble=True, seed=seed).draw(n_draws, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+    points = _uniform(k + 1, n_draws, seed)
     normal = torch.special.ndtri(points[:, :k])
     return normal / torch.from_numpy(chi2.ppf(points[:, k:].numpy(), FREEDOM) / FREEDOM).sqrt()
+
+
+def _uniform(k: int, n_draws: int, seed: int) -> Tensor:
+    """Return quasi-random draws from ]0, 1[ in k dimensions, (n_draws, k), the numbers of a power of two.
+
+    The first ones are left out, because torch rounds the very first to its default dtype.
+    """
+    engine = SobolEngine(k, scramble=True, seed=seed).fast_forward(n_draws)
+    return engine.draw(n_draws, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
 
 
 def _log_density(draws: Tensor, scale: Tensor) -> Tensor:
@@ -101,4 +125,6 @@ def _adapted(codes: Tensor, log_weights: Tensor, jitter: Tensor) -> tuple[Tensor
     mean = torch.einsum("nl,nli->ni", weights, codes)
     centred = codes - mean.unsqueeze(1)
     covariance = torch.einsum("nl,nli,nlj->nij", weights, centred, centred)
-    return mean, torch.linalg.cholesky(covariance + jitter)
+    factor, failed = torch.linalg.cholesky_ex(covariance + jitter)
+    independent = (covariance + jitter).diagonal(dim1=1, dim2=2).sqrt().diag_embed()  # where rounding left no factor
+    return mean, torch.where(failed.view(-1, 1, 1) == 0, factor, independent)

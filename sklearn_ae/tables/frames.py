@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -85,11 +86,9 @@ class FrameContainer(Container):
             return "category"
         if types <= {bool, np.bool_}:
             return "truth"
-        if all(issubclass(kind, int | np.integer) and kind is not bool for kind in types):
+        if bool not in types and all(issubclass(kind, Integral) for kind in types):
             return self._kind_of_ints(position, known)
-        if all(issubclass(kind, int | float | np.number) and kind is not bool for kind in types) and not any(
-            issubclass(kind, np.complexfloating) for kind in types
-        ):
+        if bool not in types and all(issubclass(kind, Real) for kind in types):
             return "number"
         raise TypeError(
             "columns must hold numbers, truth values or categories, got "
@@ -121,9 +120,16 @@ class FrameContainer(Container):
         """Return columns of numbers; missing cells are NaN."""
         for position in positions:
             self._check_dtype(position)
+        return Frame(self._of_numbers(self._part(positions)), [self.label(position) for position in positions])
+
+    @abstractmethod
+    def _of_numbers(self, part: Any) -> Any:
+        """Return a native frame whose missing cells can be read as numbers."""
+
+    def _part(self, positions: Sequence[int]) -> Any:
+        """Return a native frame of some columns; all of them, in their order, are no copy."""
         whole = list(positions) == list(range(len(self.names)))
-        frame = self.frame if whole else self.frame[:, list(positions)]
-        return Frame(frame.to_native(), [self.label(position) for position in positions])
+        return (self.frame if whole else self.frame[:, list(positions)]).to_native()
 
     def ordered_categories(self, position: int) -> list[Any] | None:
         """Return the categories that the dtype of a column tells, in order, or None."""
@@ -169,16 +175,13 @@ class PandasContainer(FrameContainer):
             frame.isetitem(position, _plain(frame.iloc[:, position]))
         return frame
 
-    def numbers(self, positions: Sequence[int]) -> Source:
-        """Return columns of numbers; missing cells are NaN."""
-        for position in positions:
-            self._check_dtype(position)
-        frame = self.frame.to_native().iloc[:, list(positions)]
-        for place, dtype in enumerate(frame.dtypes):
-            if dtype.kind == "O":  # None and NA are no numbers
-                column = frame.iloc[:, place]
-                frame.isetitem(place, column.astype(object).where(column.notna(), np.nan))
-        return Frame(frame, [self.label(position) for position in positions])
+    def _of_numbers(self, part: Any) -> Any:
+        of_objects = [place for place, dtype in enumerate(part.dtypes) if dtype.kind == "O"]
+        part = part.copy(deep=False) if of_objects else part
+        for place in of_objects:  # None and NA can't be read as numbers
+            column = part.iloc[:, place]
+            part.isetitem(place, column.astype(object).where(column.notna(), np.nan))
+        return part
 
     def objects(self, positions: Sequence[int]) -> Iterator[tuple[NDArray, NDArray[np.bool_]]]:
         """Return the cells of several columns as they are, as many columns at once as make a block."""
@@ -250,6 +253,9 @@ class OtherContainer(FrameContainer):
 
     def _readable(self) -> Any:
         return self.native
+
+    def _of_numbers(self, part: Any) -> Any:
+        return part
 
     def empty(self) -> "OtherContainer":
         """Return the names and dtypes without the rows."""

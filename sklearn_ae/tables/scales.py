@@ -158,7 +158,7 @@ class NumericTable:
             log_spread = log_spread + torch.from_numpy(self.curve.log_slope(x.to("cpu", torch.float64).numpy())).to(x)
         if observed is None:
             return log_spread.sum(-1)
-        return observed @ log_spread if self.curve is None else (observed * log_spread).sum(-1)
+        return (observed * log_spread).sum(-1)  # a matrix product may be computed in bfloat16
 
 
 class Curve:
@@ -275,7 +275,11 @@ def _unscaled(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[N
     return np.zeros_like(mean), np.ones_like(mean)
 
 
-SCALES = {True: _per_column, "common": _common, "quantile": _unscaled, False: _unscaled}
+def _centred(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:
+    return mean, np.ones_like(mean)
+
+
+SCALES = {True: _per_column, "common": _common, "quantile": _unscaled, False: _centred}
 
 
 def _moments(X: Source, weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:

@@ -9,6 +9,8 @@ from torch.utils._pytree import tree_map
 
 from sklearn_ae.modules.autoencoder import own_memory
 
+STEPS = torch.float32  # what all kernels count steps in, on a GPU whatever dtype they are given
+
 
 class Memory(NamedTuple):
     """What a step reads and writes. It stays where it is, so that a recorded step finds it again."""
@@ -141,7 +143,7 @@ class Adam(torch.optim.Adam):
         means, mean_of = arrange([self._state("exp_avg", parameter) for parameter in parameters])
         squares, square_of = arrange([self._state("exp_avg_sq", parameter) for parameter in parameters])
         device = values[0].device
-        first = self.state[parameters[0]].get("step", torch.zeros((), device=device))
+        first = self.state[parameters[0]].get("step", torch.zeros((), dtype=STEPS, device=device))
         n_steps = first.repeat(len(parameters))
         states = zip(n_steps, mean_of, square_of, strict=True)
         for parameter, value, (step, mean, square) in zip(parameters, value_of, states, strict=True):
@@ -194,7 +196,7 @@ class StackedAdam:
         """Take over the rates of the models; return whether a step is another computation now."""
         groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
         for target, name in ((self.rates, "lr"), (self.decays, "weight_decay")):
-            target.copy_(torch.tensor([[group[name]] for group in groups], dtype=torch.float64))
+            target.copy_(torch.tensor([[group[name]] for group in groups], dtype=torch.float64, device="cpu"))
         before, self._decaying = self._decaying, any(group["weight_decay"] for group in groups)
         return before is not self._decaying
 

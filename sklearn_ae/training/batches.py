@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from sklearn_ae.modules import noise
 from sklearn_ae.modules.noise import Request
 from sklearn_ae.objectives.terms import Batch
 
 Draws = dict[str, list[Tensor]]  # the numbers that each phase asks for, in order
 Requests = Mapping[str, Sequence[Request]]  # what each phase asks for
 
+SPREAD = 1 << 22  # cells that tell where columns begin, about
 NOISE_BLOCK = 1 << 22  # numbers drawn at once, at most: 16 MiB of float32
 
 
@@ -144,6 +146,14 @@ class EncodedRows(Rows):
         return _masked(columns._replace(x=x.to(device), observed=None if observed is None else observed.to(device)))
 
 
+def cells_with_weights(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Return cells of rows that are evenly spread over the table, and how much each counts, both (n, n_cells)."""
+    step = ceil(len(rows) * rows.n_cells / SPREAD)
+    some = rows.take(torch.arange(0, len(rows), max(1, step), device="cpu"))
+    weight = torch.ones_like(some.x) if some.observed is None else some.observed
+    return some.x, weight if some.weight is None else weight * some.weight.unsqueeze(-1)
+
+
 class Minibatch(NamedTuple):
     """Rows and the noise that each phase asks for on them."""
 
@@ -226,7 +236,7 @@ class EqualBatches:
         """Return the rows of each batch in this epoch, or None for the single batch that is always there."""
         if self.n_batches == 1:
             return None
-        permutation = torch.randperm(len(self.rows), generator=self.generator)
+        permutation = torch.randperm(len(self.rows), generator=self.generator, device="cpu")
         order = torch.cat([permutation, permutation[: self.n_batches * self.size - len(permutation)]])
         return order.to(self.rows.device).view(self.n_batches, self.size)
 
@@ -248,7 +258,7 @@ class Chunks:
         return ceil(len(self.rows) / self.size)
 
     def __iter__(self) -> Iterator[Minibatch]:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = noise.generator(self.seed)
         for start in range(0, len(self.rows), self.size):
             rows = self._by_all_labels(self.rows.slice(start, start + self.size))
             drawn = draw_noise(self.requests, rows.x.shape[0], 1, generator, rows.x)

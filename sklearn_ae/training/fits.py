@@ -1,5 +1,6 @@
 """Many fits: those of one kind are trained as one, the others by themselves."""
 
+import copy
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import torch
 from joblib import cpu_count
 from torch import nn
 
+from sklearn_ae.training import threads
 from sklearn_ae.training.net import AutoencoderNet, Epoch, Means, Split
 from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.stack import Stack
@@ -53,6 +55,8 @@ class Fit:
 
     def abort(self, error: BaseException) -> None:
         """End the training where it is."""
+        if isinstance(error, torch.OutOfMemoryError):
+            error.with_traceback(None)  # it holds memory that other fits need
         self.epoch, self.error, self.n_left = None, error, 0
         self.training.close()
 
@@ -89,18 +93,33 @@ def train(fits: Sequence[Fit], progress: Progress) -> None:
         if obstacle := fit.net.why_alone:
             progress.explain(f"fits are trained together, for which {obstacle}")
         groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
-    n_threads = _n_threads(fits)
+    n_threads = _n_threads(fits, max((_threads_fed([fit]) for fit in fits), default=1))
     chunks = [chunk for group in groups.values() for chunk in _chunks(group, n_threads)]
     if all(len(chunk) * model_bytes(chunk[0]) < LEAST for chunk in chunks):
         n_threads = 1
+    share = max(1, max(cpu_count(), torch.get_num_threads()) // max(1, min(n_threads, len(chunks))))
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
-        list(pool.map(_train_as_one, chunks, repeat(progress)))
+        list(pool.map(_train_in_threads, chunks, repeat(share), repeat(progress)))
 
 
-def _n_threads(fits: Sequence[Fit]) -> int:
-    """Return how many stacks are trained at once: the cores that torch leaves idle take one each, a GPU takes one."""
-    on_cpu = all(torch.device(fit.net.device).type == "cpu" for fit in fits)
-    return max(1, cpu_count() // torch.get_num_threads()) if on_cpu else 1
+def _train_in_threads(fits: list[Fit], most: int, progress: Progress) -> None:
+    """Train fits of one signature, with no more of torch's threads than they can feed."""
+    with threads.at_most(min(most, _threads_fed(fits))):
+        _train_as_one(fits, progress)
+
+
+def _threads_fed(fits: Sequence[Fit]) -> int:
+    """Return how many threads of torch a stack of fits can feed."""
+    net, epoch = fits[0].net, cast(Epoch, fits[0].epoch)
+    return min(torch.get_num_threads(), threads.suited(net.module_, epoch.batches.size, len(fits)))
+
+
+def _n_threads(fits: Sequence[Fit], n_fed: int) -> int:
+    """Return how many stacks are trained at once: where torch feeds ``n_fed`` threads, the cores that it leaves idle.
+
+    A GPU takes one.
+    """
+    return max(1, cpu_count() // n_fed) if all(map(_is_on_cpu, fits)) else 1
 
 
 def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:
@@ -116,31 +135,89 @@ def _chunks(fits: list[Fit], n_threads: int) -> list[list[Fit]]:
 def _train_as_one(fits: list[Fit], progress: Progress) -> None:
     """Train fits of one signature.
 
-    A fit that ends takes its weights out. When half of them have ended, the others go on in a smaller stack.
+    A fit that ends takes its weights out. When half of them have ended, the others go on in a smaller stack. What a GPU
+    has no room for goes on in two halves.
     """
     n_fits, how = len(fits), "alone"
     while len(fits) > 1:
-        try:
-            stack = Stack([fit.net for fit in fits], [cast(Epoch, fit.epoch) for fit in fits], progress.check)
-        except torch.OutOfMemoryError:
+        outcome = _train_stack(fits, progress)
+        if outcome == "too large":
+            progress.trained(n_fits - len(fits), how)
             half = len(fits) // 2
             _train_as_one(fits[:half], progress)
             _train_as_one(fits[half:], progress)
             return
-        except (RuntimeError, ValueError, TypeError) as error:
-            progress.explain(f"fits are trained together where torch.vmap knows what they compute, however: {error}")
+        if outcome == "alone":
             break
-        how, active = "together", fits
-        while 2 * len(active) > len(fits):
-            with _shown(fits, progress):
-                for fit, means in zip(fits, stack.epoch(), strict=True):
-                    if fit.epoch is not None:
-                        fit.advance(means)
-            active = [fit for fit in fits if fit.epoch is not None]
-        fits = active
+        how, fits = outcome, _unended(fits)
     for fit in fits:
         _train_alone(fit, progress)
     progress.trained(n_fits, how)
+
+
+def _train_stack(fits: list[Fit], progress: Progress) -> str:
+    """Train fits as a stack until half of them have ended, "together"; or leave them as they were, and say why."""
+    begun = [] if _is_on_cpu(fits[0]) else [_Begun(fit) for fit in fits]
+    outcome = _run_stack(fits, progress)
+    for fit in _unended(fits):
+        fit.net.step_.end()  # or its parameters would keep those of all others in memory
+    if outcome != "together":
+        for before in begun:
+            before.restore()
+    return outcome
+
+
+def _run_stack(fits: list[Fit], progress: Progress) -> str:
+    """Do the work of it. Nothing holds the stack when this has returned, no traceback either."""
+    try:
+        stack = Stack([fit.net for fit in fits], [cast(Epoch, fit.epoch) for fit in fits], progress.check)
+    except torch.OutOfMemoryError:
+        return "too large"
+    except (RuntimeError, ValueError, TypeError) as error:
+        progress.explain(f"fits are trained together where torch.vmap knows what they compute, however: {error}")
+        return "alone"
+    is_new = True
+    while 2 * len(_unended(fits)) > len(fits):
+        try:
+            means = stack.epoch()
+        except torch.OutOfMemoryError as error:
+            if is_new:
+                return "too large"
+            with _shown(fits, progress):  # something else has taken the memory that was enough before
+                for fit in _unended(fits):
+                    fit.abort(error)
+        else:
+            _advance(fits, means, progress)
+        is_new = False
+    return "together"
+
+
+def _advance(fits: Sequence[Fit], means: Sequence[Means], progress: Progress) -> None:
+    with _shown(fits, progress):
+        for fit, of_fit in zip(fits, means, strict=True):
+            if fit.epoch is not None:
+                fit.advance(of_fit)
+
+
+def _unended(fits: Sequence[Fit]) -> list[Fit]:
+    return [fit for fit in fits if fit.epoch is not None]
+
+
+class _Begun:
+    """A fit before an epoch, to go back to if there is no room for the epoch on a GPU."""
+
+    def __init__(self, fit: Fit) -> None:
+        self.net = fit.net
+        self.generator = cast(Epoch, fit.epoch).batches.generator
+        self.drawn = self.generator.get_state()
+        self.module = copy.deepcopy(self.net.module_.state_dict())
+        self.optimizers = [copy.deepcopy(adam.state_dict()) for adam in self.net.optimizers_by_phase().values()]
+
+    def restore(self) -> None:
+        self.generator.set_state(self.drawn)
+        self.net.module_.load_state_dict(self.module)
+        for adam, state in zip(self.net.optimizers_by_phase().values(), self.optimizers, strict=True):
+            adam.load_state_dict(state)
 
 
 def _train_alone(fit: Fit, progress: Progress) -> None:
@@ -164,10 +241,14 @@ def _shown(fits: Sequence[Fit], progress: Progress) -> Iterator[None]:
 
 def models_at_once(fit: Fit) -> int:
     """Return how many models of a kind are stacked: on a CPU as many as fit into its cache, 1 if none should be."""
-    if torch.device(fit.net.device).type != "cpu":
+    if not _is_on_cpu(fit):
         return MOST_MODELS
     n_bytes = model_bytes(fit)
     return 1 if n_bytes > LARGEST_MODEL else max(1, min(MOST_MODELS, CACHE // n_bytes))
+
+
+def _is_on_cpu(fit: Fit) -> bool:
+    return torch.device(fit.net.device).type == "cpu"
 
 
 def model_bytes(fit: Fit) -> int:

@@ -1,6 +1,7 @@
 """The skorch net that runs the phases of a family."""
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
@@ -21,12 +22,14 @@ from skorch.callbacks import (
     LRScheduler,
     PrintLog,
 )
+from skorch.exceptions import DeviceWarning
 from skorch.utils import noop
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.training import threads
 from sklearn_ae.training.adam import Adam
 from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows
 from sklearn_ae.training.phases import Phase, requests
@@ -34,7 +37,8 @@ from sklearn_ae.training.step import Gradients, Step
 
 CHUNK = 2048  # rows of a chunk on the CPU when nothing is trained, ...
 CHUNK_CELLS = 1 << 19  # ... or about as many cells, in a table of many columns
-DEVICE_CHUNK = 1 << 16  # rows of a chunk on a GPU
+DEVICE_CHUNK = 1 << 16  # rows of a chunk on a GPU, ...
+DEVICE_CELLS = 1 << 24  # ... or about as many numbers, where a layer or the table is wide
 DIVERGED = 1e10  # growth of the loss since the first epoch that no fit comes back from
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -66,11 +70,11 @@ class Means(NamedTuple):
 
 def alone(net: "AutoencoderNet", X: Split) -> None:
     """Train a net by itself."""
-    with closing(net.training(X)) as training:
-        means: Means | None = None
-        with suppress(StopIteration):
+    with closing(net.training(X)) as training, suppress(StopIteration):
+        epoch = next(training)
+        with threads.at_most(threads.suited(net.module_, epoch.batches.size)):
             while True:
-                means = net.run_epoch(training.send(means))  # type: ignore[arg-type]
+                epoch = training.send(net.run_epoch(epoch))
 
 
 # How a net is trained: by itself, unless others wait to be trained with it.
@@ -159,6 +163,34 @@ class AutoencoderNet(NeuralNet):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(phases={[phase.name for phase in self.phases]}, device={str(self.device)!r})"
 
+    # What travels in a pickle or a copy
+
+    # What may hold tensors goes to the CPU where a pickle is read and there is no GPU; skorch adds the optimizers.
+    cuda_dependent_attributes_ = ["module", "phases", "watched", "optimizer", "callbacks", "signature"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was recorded of the step: it is bound to the memory of this process."""
+        state = super().__getstate__()
+        state.pop("step_", None)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Go to the CPU if the device of the net is not there."""
+        super().__setstate__({**state, "device": _at_hand(state["device"])})
+        self._begin_anew()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "AutoencoderNet":
+        """Copy on the device, and copy also what no pickle can hold."""
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        kept = {name: value for name, value in vars(self).items() if name != "step_"}
+        copied.__dict__.update(copy.deepcopy(kept, memo))
+        copied._begin_anew()
+        return copied
+
+    def _begin_anew(self) -> None:
+        if self.initialized_:
+            self.step_ = self._new_step()
+
     # What skorch initializes
 
     def initialize_criterion(self) -> "AutoencoderNet":
@@ -192,7 +224,7 @@ class AutoencoderNet(NeuralNet):
         self._set_training(training)
         asked = {phase.name: requests(self.module_, phase, dataset.slice(0, 2)) for phase in phases}
         if training:
-            return EqualBatches(dataset, self.batch_size, torch.Generator().manual_seed(self.seed), asked)
+            return EqualBatches(dataset, self.batch_size, noise.generator(self.seed), asked)
         return Chunks(dataset, chunk_size(dataset), self.seed, asked)
 
     def partial_fit(self, X: Split, y: None = None, classes: None = None, **fit_params: Any) -> "AutoencoderNet":
@@ -279,7 +311,7 @@ class AutoencoderNet(NeuralNet):
             sizes.append(batch.rows.x.shape[0])
             if listened_to:
                 self._end_batch(batch, terms, training, prefix)
-        share = torch.tensor(sizes, dtype=torch.float64) / sum(sizes)
+        share = torch.tensor(sizes, dtype=torch.float64, device="cpu") / sum(sizes)
         means = share @ torch.stack(log).to("cpu", torch.float64)
         return dict(zip(terms, means.tolist(), strict=True))
 
@@ -318,15 +350,16 @@ class AutoencoderNet(NeuralNet):
     ) -> NDArray:
         """Return ``finish(function(module, batch))`` for all rows, computed in chunks that stay in the cache.
 
-        From a GPU, all values come at once, and are finished in chunks.
+        On a GPU chunks are larger, and their values leave it before the next ones are computed.
         """
         self._set_training(False)
         on_cpu = torch.device(self.device).type == "cpu"
-        with self.precision():
-            size = chunk_size(rows) if on_cpu else DEVICE_CHUNK
-            values = (function(self.module_, chunk.rows) for chunk in Chunks(rows, size))
-            values = values if on_cpu else torch.cat(list(values)).cpu().split(CHUNK)
-            return _stacked((finish(_for_numpy(chunk)) for chunk in values), len(rows), dtype)
+        n_threads = threads.suited(self.module_, min(len(rows), chunk_size(rows)))
+        with self.precision(), threads.at_most(n_threads):
+            size = chunk_size(rows) if on_cpu else device_chunk_size(rows, self.module_)
+            values = (function(self.module_, chunk.rows).cpu() for chunk in Chunks(rows, size))
+            parts = (part for of_chunk in values for part in of_chunk.split(CHUNK))
+            return _stacked((finish(_for_numpy(part)) for part in parts), len(rows), dtype)
 
     @property
     def why_alone(self) -> str | None:
@@ -435,6 +468,20 @@ class AutoencoderNet(NeuralNet):
             self._check_converging({"reconstructed rows": nan})
 
 
+def _at_hand(device: Any) -> Any:
+    """Return the device if torch can reach it, else the CPU."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # torch raises either, by kind of device
+        warnings.warn(
+            f"the fit was made on the device {str(device)!r}, which torch can't reach here: it is loaded onto the CPU",
+            DeviceWarning,
+            stacklevel=4,
+        )
+        return "cpu"
+    return device
+
+
 def _listens(callback: Callback, event: str) -> bool:
     if isinstance(callback, LRScheduler) and callback.step_every == "epoch" and event == "on_batch_end":
         return False  # it does nothing then
@@ -450,6 +497,13 @@ def _checked(batches: Iterable[Minibatch], check: Callable[[], None]) -> Iterato
 def chunk_size(rows: Rows) -> int:
     """Return how many rows are handled at once on a CPU when nothing is trained."""
     return max(1, min(CHUNK, CHUNK_CELLS // max(1, rows.n_cells)))
+
+
+def device_chunk_size(rows: Rows, module: Autoencoder) -> int:
+    """Return how many rows are handled at once on a GPU when nothing is trained."""
+    layers = [*module.encoder.modules(), *module.decoder.modules()]
+    widths = [max(layer.in_features, layer.out_features) for layer in layers if isinstance(layer, nn.Linear)]
+    return max(1, min(DEVICE_CHUNK, DEVICE_CELLS // max(rows.n_cells, *widths)))
 
 
 def _for_numpy(values: Tensor) -> Tensor:

@@ -1,8 +1,10 @@
 """Several models as one: they have one signature, and are trained by one program."""
 
 import copy
+import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -112,7 +114,7 @@ class Stack:
         self.optimizers = {
             phase.name: StackedAdam([of_model[phase.name] for of_model in optimizers]) for phase in self.phases
         }
-        self.state = self._parameters() | self._own_buffers()
+        self.state = self._parameters() | self._unmoved() | self._own_buffers()
         self.memory = _Memory([epoch.batches for epoch in epochs])
         module = copy.deepcopy(nets[0].module_).train()  # the models themselves may end before the others
         self.stacked = {
@@ -132,7 +134,9 @@ class Stack:
         """Train for an epoch, and look at the watched rows; return the means of the terms for each model."""
         changes = [optimizer.prepare() for optimizer in self.optimizers.values()]
         if any(changes):
-            self._step = Repeated(self._as_written, self.memory.rows["x"], PLAIN_STEPS)
+            # Through a proxy: what holds itself is in memory until the garbage collector comes by.
+            as_written = partial(Stack._as_written, weakref.proxy(self))
+            self._step = Repeated(as_written, self.memory.rows["x"], PLAIN_STEPS)
         log = []
         for _ in self.memory.batches():
             self.check()
@@ -172,8 +176,18 @@ class Stack:
             )
         }
 
+    def _unmoved(self) -> Tensors:
+        """Stack the parameters that no phase moves: they differ between models all the same."""
+        modules = [net.module_ for net in self.nets]
+        moved = {name for phase in self.phases for name in phase.parameters(modules[0])}
+        return {
+            name: torch.stack([module.get_parameter(name).detach() for module in modules])
+            for name, _ in modules[0].named_parameters()
+            if name not in moved
+        }
+
     def _own_buffers(self) -> Tensors:
-        """Stack what differs between models or is learned; what all share stays where it is."""
+        """Stack what differs between models or is learned, until it is separated; what all share stays where it is."""
         modules, stacked = [net.module_ for net in self.nets], {}
         for name, buffer in modules[0].named_buffers():
             of_models = [module.get_buffer(name) for module in modules]
@@ -217,7 +231,7 @@ class _Watched:
         places = torch.tensor(self.places, device=self.batches[0][0]["x"].device)
         with self.nets[0].precision():
             terms = [self.phase.terms(places, rows, draws) for rows, draws in self.batches]
-        sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64)
+        sizes = torch.tensor([rows["x"].shape[1] for rows, _ in self.batches], dtype=torch.float64, device="cpu")
         values = torch.stack([torch.stack(list(of_chunk.values())) for of_chunk in terms]).to("cpu", torch.float64)
         return _by_model(terms[0], torch.tensordot(sizes / sizes.sum(), values, 1))
 

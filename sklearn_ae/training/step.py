@@ -56,8 +56,9 @@ class Step:
         self._repeated: Repeated[dict[str, Tensor]] | None = None
 
     def end(self) -> None:
-        """Forget what was recorded, and give parameters memory of their own again."""
+        """Forget what was recorded, and give the module and the state of its optimizers memory of their own again."""
         self._memory, self._repeated = (), None
+        self.module.separate()
         for optimizer in self.optimizers.values():
             optimizer.separate()
 

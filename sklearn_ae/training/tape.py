@@ -4,22 +4,28 @@ Small networks are bound by what surrounds the arithmetic: Python, autograd, all
 sees the operations on tensors that a computation comes down to, the backward pass included. They alone are replayed,
 each with its arguments and its result already in place.
 
+What a tape can't see is Python: a number that a term takes from somewhere is written down as it was. So two runs in a
+row are written down, and a computation is replayed only if they were the same.
+
 "Memory" is here the address of a tensor's storage: a view has the memory of its base.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Any, TypeVar
+from hashlib import sha256
+from itertools import zip_longest
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tag, Tensor, UntypedStorage
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_flatten, tree_leaves
 
 aten = torch.ops.aten
+LIFT = aten.lift_fresh.default
 
 Result = TypeVar("Result")
 Replay = Callable[[], object]
@@ -29,6 +35,8 @@ OBSTACLES = {
     Tag.data_dependent_output: "reads a number off a tensor",
     Tag.dynamic_output_shape: "returns a shape that depends on values",
 }
+
+UNDECLARED = {"running_mean", "running_var"}  # batch norm changes these, which its schema does not tell
 
 SHAPE_ONLY = {  # of their arguments they read the shape, not the values
     aten.empty_like,
@@ -64,17 +72,33 @@ def record(computation: Callable[[], Result]) -> tuple[Result, Replay | None]:
     RuntimeWarning
         If the computation can't be replayed.
     """
-    with _Tape() as tape:
-        result = computation()
+    result, tape = watched(computation)
     if tape.obstacle:
-        warnings.warn(
-            f"a step can be replayed if it does the same operations every time, however {tape.obstacle}. It is run as "
-            "it is written, which is slower",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        warn(tape.obstacle)
         return result, None
-    return result, _Program(_optimized(tape.calls, kept=_memories(_tensors(result))))
+    return result, program(result, tape)
+
+
+def program(result: object, tape: "Tape") -> Replay:
+    """Return what runs a computation again after it was watched, its result in the same tensors."""
+    return _Program(_optimized(tape.calls, kept=_memories(_tensors(result))))
+
+
+def warn(obstacle: str) -> None:
+    """Say why a computation is not replayed."""
+    warnings.warn(
+        f"a step can be replayed if it does the same operations every time, however {obstacle}. It is run as it is "
+        "written, which is slower",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+def watched(computation: Callable[[], Result]) -> tuple[Result, "Tape"]:
+    """Run a computation; return its result, and what it did."""
+    with Tape() as tape:
+        result = computation()
+    return result, tape
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,21 +111,32 @@ class _Call:
     results: tuple[Tensor, ...]
 
     @cached_property
+    def leaves(self) -> list[Any]:
+        """What it was called with, one by one."""
+        return list(_leaves((self.args, self.kwargs)))
+
+    @cached_property
     def arguments(self) -> list[Tensor]:
-        return _tensors((self.args, self.kwargs))
+        return [leaf for leaf in self.leaves if isinstance(leaf, Tensor)]
 
     @cached_property
     def read(self) -> set[int]:
         """Memory that the results depend on."""
-        return set() if self.op.overloadpacket in SHAPE_ONLY else _memories(self.arguments)
+        return set() if self.op is LIFT or self.op.overloadpacket in SHAPE_ONLY else _memories(self.arguments)
+
+    @cached_property
+    def changed(self) -> list[Tensor]:
+        """Arguments that are changed in place, given by position or by name, as is ``out``."""
+        positions = _changed(self.op)
+        if not positions:
+            return []
+        given = [self.args[k] if k < len(self.args) else self.kwargs.get(name) for k, name in positions]
+        return [leaf for leaf in _leaves(given) if isinstance(leaf, Tensor)]
 
     @cached_property
     def written(self) -> set[int]:
-        """Memory of arguments that are changed in place."""
-        if Tag.inplace_view in self.op.tags:
-            return set()
-        named = zip(self.op._schema.arguments, self.args, strict=False)
-        return _memories(_tensors([value for argument, value in named if argument.is_write]))
+        """Their memory."""
+        return _memories(self.changed)
 
     @cached_property
     def made(self) -> set[int]:
@@ -110,10 +145,27 @@ class _Call:
 
     def on(self, place: Callable[[Tensor], Tensor]) -> "_Call":
         """Return the call with its tensors in other places."""
-        return _Call(self.op, *tree_map_only(Tensor, place, (self.args, self.kwargs, self.results)))
+        return _Call(self.op, _mapped(self.args, place), _mapped(self.kwargs, place), _mapped(self.results, place))
 
 
-class _Tape(TorchDispatchMode):
+@cache
+def _changed(op: OpOverload) -> list[tuple[int, str]]:
+    """Return positions and names of the arguments that an operation writes to."""
+    if Tag.inplace_view in op.tags:
+        return []
+    arguments = enumerate(op._schema.arguments)
+    return [(k, argument.name) for k, argument in arguments if argument.is_write or argument.name in UNDECLARED]
+
+
+def _content(tensor: Tensor) -> str:
+    """Return what tells its values and their type from others."""
+    if tensor.numel() <= 8:
+        return f"{tensor.tolist()} ({tensor.dtype})"
+    cells = tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return f"{tuple(tensor.shape)} numbers ({tensor.dtype}, {sha256(cells).hexdigest()[:16]})"
+
+
+class Tape(TorchDispatchMode):
     """Writes down every operation on tensors. A mode belongs to its thread."""
 
     def __init__(self) -> None:
@@ -122,13 +174,78 @@ class _Tape(TorchDispatchMode):
         self.obstacle: str | None = None
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if op.namespace == "profiler":  # torch's own marks for whoever looks at times
+            return op(*args, **(kwargs or {}))
+        # What comes from Python or NumPy is no memory to read again: its value belongs to the operation.
+        before = (args[0].clone(),) if op is LIFT else args
         result = op(*args, **(kwargs or {}))
         if not _is_gather(op, args):
             self.obstacle = next((f"{op} {OBSTACLES[tag]}" for tag in op.tags if tag in OBSTACLES), self.obstacle)
         # A tensor may change its shape later on, as by squeeze_. An alias remembers what it was.
-        args, kwargs = tree_map_only(Tensor, Tensor.detach, (tuple(args), kwargs or {}))
-        self.calls.append(_Call(op, args, kwargs, tuple(tensor.detach() for tensor in _tensors(result))))
+        there = (tuple(before), kwargs or {}, tuple(leaf for leaf in _leaves(result) if isinstance(leaf, Tensor)))
+        self.calls.append(_Call(op, *_mapped(there, Tensor.detach)))
         return result
+
+    def state(self) -> list[Tensor]:
+        """Return what was there before and is changed, each part once."""
+        made = set().union(*(call.made for call in self.calls))
+        changed = (tensor for call in self.calls for tensor in call.changed if _memory(tensor) not in made)
+        return list({(_memory(tensor), *_layout(tensor)): tensor for tensor in changed}.values())
+
+    def precision(self) -> float:
+        """Return the distance from 1 to the next number, in the lowest precision that was computed in."""
+        dtypes = {tensor.dtype for call in self.calls for tensor in call.results if tensor.is_floating_point()}
+        return max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
+
+
+class _Entry(NamedTuple):
+    """An operation as it is compared: numbers by their value, tensors by where they are."""
+
+    name: str
+    numbers: tuple[str, ...]
+    places: tuple[Hashable, ...]
+
+
+class Trace:
+    """What a run of a computation did, to be compared with another run.
+
+    Memory that was there before the run is held, so that nothing else is put there in the meantime.
+    """
+
+    def __init__(self, tape: Tape, result: object) -> None:
+        made: dict[int, int] = {}
+        for call in tape.calls:
+            for memory in call.made:
+                made.setdefault(memory, len(made))
+
+        def place(tensor: Tensor) -> Hashable:
+            memory = _memory(tensor)
+            return memory in made, made.get(memory, memory), *_layout(tensor), tensor.dtype
+
+        returned, shape = tree_flatten(result)
+        tensors = [leaf for leaf in returned if isinstance(leaf, Tensor)]
+        self.entries = [_entry(call, place) for call in tape.calls]
+        self.entries.append(_Entry("a result", (str(shape),), tuple(map(place, tensors))))
+        self.held = [t for call in tape.calls for t in call.arguments if _memory(t) not in made and call.op is not LIFT]
+
+    def difference(self, other: "Trace") -> str | None:
+        """Return what another run did otherwise, if anything."""
+        for a, b in zip_longest(self.entries, other.entries, fillvalue=_Entry("nothing", (), ())):
+            if a.name != b.name:
+                return f"it did {b.name} where it did {a.name} a step before"
+            if a.numbers != b.numbers:
+                x, y = next(pair for pair in zip_longest(a.numbers, b.numbers) if pair[0] != pair[1])
+                return f"{a.name} met {y} where it met {x} a step before"
+            if a.places != b.places:
+                return f"{a.name} met a tensor that lay elsewhere a step before"
+        return None
+
+
+def _entry(call: _Call, place: Callable[[Tensor], Hashable]) -> _Entry:
+    if call.op is LIFT:
+        return _Entry("a tensor made of Python's or NumPy's numbers", (_content(call.args[0]),), ())
+    numbers = (repr(leaf) for leaf in call.leaves if not isinstance(leaf, Tensor))
+    return _Entry(str(call.op), (*numbers, *call.kwargs), tuple(map(place, call.arguments)))
 
 
 def _is_gather(op: OpOverload, args: Sequence[Any]) -> bool:
@@ -153,7 +270,10 @@ class _Program:
 def _optimized(calls: Sequence[_Call], kept: set[int]) -> list[_Call]:
     """Leave out what is no work; the memory of the results is kept as it is."""
     own = set().union(*(call.made for call in calls)) - kept
-    return _packed(_without_copies(_turned(_needed(calls, kept), own), own), own)
+    needed = _needed(calls, kept)
+    for call in needed:
+        _way(call)  # is found out while its numbers are there
+    return _packed(_without_copies(_turned(needed, own), own), own)
 
 
 def _needed(calls: Sequence[_Call], kept: set[int]) -> list[_Call]:
@@ -194,10 +314,6 @@ def _turned(calls: Sequence[_Call], own: set[int]) -> list[_Call]:
         return tensor if other is None else other if tensor.is_contiguous() else other.mT
 
     return [call.on(moved) for call in calls]
-
-
-def _layout(tensor: Tensor) -> tuple[torch.Size, tuple[int, ...]]:
-    return tensor.size(), tensor.stride()
 
 
 def _without_copies(calls: Sequence[_Call], own: set[int]) -> list[_Call]:
@@ -254,6 +370,32 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
+def _leaves(tree: Any) -> Iterator[Any]:
+    """Yield what an operation is called with or returns, one by one: as pytree does, in a tenth of the time."""
+    if isinstance(tree, tuple | list):
+        for branch in tree:
+            yield from _leaves(branch)
+    elif isinstance(tree, dict):
+        yield from _leaves(tuple(tree.values()))
+    else:
+        yield tree
+
+
+def _mapped(tree: Any, place: Callable[[Tensor], Tensor]) -> Any:
+    """Return the same with its tensors in other places."""
+    if isinstance(tree, Tensor):
+        return place(tree)
+    if isinstance(tree, tuple | list):
+        return type(tree)([_mapped(branch, place) for branch in tree])
+    if isinstance(tree, dict):
+        return {name: _mapped(branch, place) for name, branch in tree.items()}
+    return tree
+
+
+def _layout(tensor: Tensor) -> tuple[int | torch.SymInt, torch.Size, tuple[int, ...]]:
+    return tensor.storage_offset(), tensor.size(), tensor.stride()
+
+
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
@@ -301,35 +443,83 @@ def _span(tensor: Tensor) -> int:
 
 def _bound(call: _Call) -> Replay:
     """Return the call as a function without arguments that writes the results where they are."""
-    name = call.op.overloadpacket.__name__
-    args = _without_numbers(call)
-    if call.written:
-        function = getattr(torch, name, getattr(Tensor, name, call.op))
-        return partial(function, *args, **call.kwargs)
     if call.op in FASTER and (replay := FASTER[call.op](call)):
         return replay
-    if _takes_out(call):  # torch's own functions cost less Python than its operators
-        return partial(getattr(torch, name), *args, **call.kwargs, out=call.results[0])
+    return _way(call)(call)
+
+
+Way = Callable[[_Call], Replay]
+
+_WAYS: dict[Hashable, Way] = {}  # by kind of call, found by trying
+
+
+def _way(call: _Call) -> Way:
+    """Return how a call is bound: in the quickest way that was seen to do the same as the operation itself."""
+    kind = (call.op, *call.kwargs, *((tensor.dtype, tensor.ndim) for tensor in (*call.arguments, *call.results)))
+    if kind not in _WAYS:
+        _WAYS[kind] = next((way for way in (_as_function, _into_results) if _is_right(way, call)), _as_operator)
+    return _WAYS[kind]
+
+
+def _is_right(way: Way, call: _Call) -> bool:
+    """Try it on copies."""
+    here, there = _copied(call), _copied(call)
+    try:
+        for result in here.results:
+            if _memory(result) in here.made:
+                result.fill_(7)
+        way(here)()
+        _as_operator(there)()
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+        return False
+    pairs = zip((*here.changed, *here.results), (*there.changed, *there.results), strict=True)
+    return all(a.shape == b.shape and close(a, b) for a, b in pairs)
+
+
+def _copied(call: _Call) -> _Call:
+    """Return the call on copies of its tensors; two that are the same stay so."""
+    copies: dict[Hashable, Tensor] = {}
+    return call.on(lambda tensor: copies.setdefault((_memory(tensor), *_layout(tensor), tensor.dtype), tensor.clone()))
+
+
+def close(a: Tensor, b: Tensor, precision: float | None = None, floor: float = 0.0) -> bool:
+    """Whether two tensors are equal but for rounding, in a precision that is that of their numbers by default."""
+    if not b.is_floating_point() or not b.numel():
+        return torch.equal(a, b)
+    precision = torch.finfo(b.dtype).eps if precision is None else precision
+    a, b = a.double(), b.double()
+    size = b.nan_to_num(0.0, 0.0, 0.0).abs().max().item()
+    return bool(torch.isclose(a, b, rtol=precision**0.5, atol=64 * precision * (size + floor), equal_nan=True).all())
+
+
+def _as_function(call: _Call) -> Replay:
+    """Take torch's own function, or the method of a tensor: they cost less Python than the operator."""
+    name, args = call.op.overloadpacket.__name__, _without_numbers(call)
+    if not call.written:
+        (result,) = call.results
+        return partial(getattr(torch, name), *args, **call.kwargs, out=result)
+    if call.made:
+        raise TypeError(f"{call.op} changes arguments, and returns something else")
+    return partial(getattr(torch, name, None) or getattr(Tensor, name), *args, **call.kwargs)
+
+
+def _into_results(call: _Call) -> Replay:
+    """Take the operator that is told where its results go."""
     into, names = _out_variant(call.op)
-    if into and len(names) == len(call.results):
-        return partial(into, *call.args, **call.kwargs, **dict(zip(names, call.results, strict=True)))
-    return partial(_copied, call)
+    if into is None or call.written:
+        raise TypeError(f"{call.op} can't be told where its results go")
+    return partial(into, *call.args, **call.kwargs, **dict(zip(names, call.results, strict=True)))
 
 
-_TAKES_OUT: dict[OpOverload, bool] = {}  # found by trying
+def _as_operator(call: _Call) -> Replay:
+    """Take the operation itself: what it returns is copied, unless it is an argument."""
+    return partial(_run, call) if call.made else partial(call.op, *call.args, **call.kwargs)
 
 
-def _takes_out(call: _Call) -> bool:
-    """Whether torch has a function for the operation that is told where its result goes."""
-    if call.op not in _TAKES_OUT:
-        try:
-            function = getattr(torch, call.op.overloadpacket.__name__)
-            (result,) = call.results
-            function(*call.args, **call.kwargs, out=torch.empty_like(result))
-            _TAKES_OUT[call.op] = True
-        except (AttributeError, TypeError, ValueError, RuntimeError):
-            _TAKES_OUT[call.op] = False
-    return _TAKES_OUT[call.op]
+def _run(call: _Call) -> None:
+    found = [leaf for leaf in _leaves(call.op(*call.args, **call.kwargs)) if isinstance(leaf, Tensor)]
+    for target, source in zip(call.results, found, strict=True):
+        target.copy_(source)
 
 
 @cache
@@ -346,11 +536,6 @@ def _inputs(op: OpOverload) -> list[tuple[str, str]]:
     return [(argument.name, str(argument.type)) for argument in op._schema.arguments if not argument.is_out]
 
 
-def _copied(call: _Call) -> None:
-    for target, source in zip(call.results, _tensors(call.op(*call.args, **call.kwargs)), strict=True):
-        target.copy_(source)
-
-
 # Faster ways to the same result
 
 
@@ -359,7 +544,7 @@ def _without_numbers(call: _Call) -> tuple[Any, ...]:
     x, *others = call.args or (None,)
     if call.op.overloadpacket not in TAKES_TENSORS or not _is_exact(x):
         return call.args
-    return (x, *(torch.tensor(n, dtype=x.dtype) if isinstance(n, int | float) else n for n in others))
+    return (x, *(torch.tensor(n, dtype=x.dtype, device=x.device) if isinstance(n, int | float) else n for n in others))
 
 
 TAKES_TENSORS = {aten.add, aten.add_, aten.sub, aten.mul, aten.div, aten.ge, aten.gt, aten.le, aten.lt}
@@ -431,6 +616,7 @@ def _is_narrow(result: Tensor) -> bool:
 LANES = 16  # numbers that a processor handles at once, at most
 
 FASTER: dict[OpOverload, Callable[[_Call], Replay | None]] = {
+    LIFT: _converted,
     aten.sum.dim_IntList: _sums,
     aten.mean.default: _mean,
     aten.bmm.default: _products,

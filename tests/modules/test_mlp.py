@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, draw_weights, hidden_layers, mlp
+from sklearn_ae.modules.mlp import ACTIVATIONS, Linear, Output, draw_weights, hidden_layers, mlp
 from sklearn_ae.modules.noise import Dropout
 
 SIZES = [5, 7, 3, 2]
@@ -23,7 +23,7 @@ def kinds(layers):
 def test_an_activation_follows_every_hidden_layer_and_not_the_last(activation):
     hidden = [Linear, ACTIVATIONS[activation]]
     assert kinds(hidden_layers(SIZES, activation)) == 3 * hidden
-    assert kinds(mlp(SIZES, activation)) == [*2 * hidden, Linear]
+    assert kinds(mlp(SIZES, activation)) == [*2 * hidden, Output]
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_an_mlp_equals_a_hand_computation():
 
 
 def test_dropout_follows_every_hidden_activation():
-    assert kinds(mlp(SIZES, "tanh", dropout=0.2)) == [*2 * [Linear, nn.Tanh, Dropout], Linear]
+    assert kinds(mlp(SIZES, "tanh", dropout=0.2)) == [*2 * [Linear, nn.Tanh, Dropout], Output]
     assert {layer.probability for layer in mlp(SIZES, "tanh", 0.2).modules() if isinstance(layer, Dropout)} == {0.2}
 
 
 def test_no_hidden_layer_is_the_identity():
     x = torch.ones(2, 5)
     assert torch.equal(hidden_layers([5], "relu")(x), x)
-    assert kinds(mlp([5, 2], "relu")) == [Linear]
+    assert kinds(mlp([5, 2], "relu")) == [Output]
 
 
 def test_layers_and_weights_leave_the_global_generator_alone():
@@ -107,3 +107,13 @@ def test_layers_do_not_share_their_weights():
 def test_drawing_weights_leaves_no_gradient_history():
     net = drawn(mlp(SIZES, "relu"))
     assert all(parameter.is_leaf and parameter.requires_grad for parameter in net.parameters())
+
+
+def test_what_a_network_returns_is_in_the_precision_of_its_weights():
+    network = drawn(mlp(SIZES, "tanh"))
+    rows = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        inside, hidden = network(rows), network[0](rows)
+    assert inside.dtype is torch.float32
+    assert hidden.dtype is torch.bfloat16  # layers are computed in the cheap precision
+    assert torch.allclose(inside, network(rows), atol=0.02)

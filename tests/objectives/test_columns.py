@@ -21,6 +21,7 @@ from sklearn_ae.objectives.columns import (
     NegativeBinomial,
     Poisson,
     UnitGaussian,
+    _poisson_ppf,
     assembled,
 )
 
@@ -346,3 +347,112 @@ def test_a_table_is_put_together_from_its_kinds():
     assert [type(part) for part in columns.parts] == [UnitGaussian, Poisson, Categorical, Embedded]
     assert (columns.n_cells, columns.n_inputs) == (7, 3 + 2 + 6 + WIDTH)
     assert isinstance(assembled({"gaussian": 2}, (), UnitGaussian), UnitGaussian)
+
+
+# Where columns begin
+
+WEIGHT = torch.tensor([[1.0, 0.0], [2.0, 1.0], [1.0, 3.0]], dtype=torch.float64)
+
+
+def means(cells):
+    return (cells * WEIGHT).sum(0) / WEIGHT.sum(0)
+
+
+def test_truth_values_begin_at_the_log_odds_of_their_weighted_mean():
+    cells = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    column = Bernoulli(2)
+    assert torch.allclose(column.link(column.begin(cells, WEIGHT)), means(cells))
+    nothing = column.begin(torch.zeros_like(cells), WEIGHT)
+    assert nothing.isfinite().all()
+    assert (column.link(nothing) < 1e-3).all()
+
+
+def test_categories_begin_at_their_weighted_shares():
+    column = Categorical([3, 2]).double()
+    shares = column.link(column.begin(torch.tensor([[1.0, 0.0], [2.0, 2.0], [3.0, 1.0]]).double(), WEIGHT))
+    assert torch.allclose(shares, torch.tensor([0.25, 0.5, 0.25, 0.75, 0.25], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("Kind", [Poisson, NegativeBinomial])
+@pytest.mark.parametrize("size", [1.0, 1e6])
+def test_counts_begin_at_their_weighted_mean(Kind, size):
+    cells = size * torch.tensor([[1.0, 7.0], [0.0, 3.0], [5.0, 1.0]], dtype=torch.float64)
+    column = Kind(2).double()
+    with torch.no_grad():
+        output = column.begin(cells, WEIGHT)
+        assert torch.allclose(column.typical(output), means(cells))
+        assert torch.allclose(column.link(output), torch.zeros_like(output))
+        assert torch.allclose(column.link(output + 1), column.embed(column.typical(output + 1)))
+    if Kind is NegativeBinomial:
+        mean, variance = means(cells), means((cells - means(cells)).square())
+        expected = torch.maximum(variance - mean, 0.1 * mean) / mean**2
+        assert torch.allclose(column.log_dispersion.exp(), expected)
+
+
+def test_counts_that_are_never_there_begin_at_a_small_rate():
+    column = NegativeBinomial(2).double()
+    with torch.no_grad():
+        rate = column.typical(column.begin(torch.zeros(3, 2, dtype=torch.float64), WEIGHT))
+    assert torch.allclose(rate, torch.full_like(rate, 1e-4))
+
+
+def test_a_missing_count_is_encoded_as_the_mean():
+    column = Poisson(2).double()
+    cells = torch.tensor([[4.0, 0.0], [8.0, 9.0]], dtype=torch.float64)
+    column.begin(cells, torch.ones_like(cells))
+    observed = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    assert column.embed(cells, observed)[0, 1] == 0
+    both = Mixed([UnitGaussian(1), column]).embed(torch.cat([cells[:, :1], cells], 1), torch.ones(2, 3).double())
+    assert torch.equal(both, torch.cat([cells[:, :1], column.embed(cells)], 1))
+
+
+def test_a_rate_far_out_has_a_gradient():
+    column = Poisson(1).double()
+    output = torch.tensor([[-50.0], [50.0]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(column.loss(torch.ones(2, 1, dtype=torch.float64), output).sum(), output)
+    assert gradient[0] < 0 < gradient[1]
+
+
+@pytest.mark.parametrize("Kind", [Poisson, NegativeBinomial])
+@pytest.mark.parametrize("mean", [0.01, 1024.0, 1e6, 1e9])
+def test_counts_of_all_sizes_are_drawn_in_single_precision(Kind, mean):
+    column = Kind(1)
+    with torch.no_grad(), noise.drawn(torch.Generator().manual_seed(0)):
+        column.mean.fill_(mean)
+        drawn = column.draw(torch.zeros(20_000, 1)).double()
+    variance = mean if Kind is Poisson else mean + mean**2
+    assert drawn.mean().item() == pytest.approx(mean, abs=4 * (variance / 20_000) ** 0.5 + 2e-6 * mean)
+    assert drawn.std().item() == pytest.approx(variance**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("Kind", [Poisson, NegativeBinomial])
+def test_the_least_number_draws_no_count_that_cannot_be(Kind):
+    column = Kind(1)
+    column.mean.fill_(1e6)
+    with torch.no_grad(), noise.handed([torch.zeros(1, 1)]):
+        drawn = column.draw(torch.zeros(1, 1)).item()
+    assert drawn > 9e5 if Kind is Poisson else 0 <= drawn < 1
+
+
+@pytest.mark.parametrize("rate", [1e4, 1e6])
+def test_large_counts_are_drawn_as_exact_quantiles_are(rate):
+    shares = np.random.default_rng(0).random(5000)
+    assert np.abs(_poisson_ppf(shares, np.full(5000, rate)) - stats.poisson.ppf(shares, rate)).max() <= 1
+
+
+# In bfloat16
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("observed", [None, torch.tensor([[1.0, 0, 1, 1, 0, 1], [1, 1, 1, 0, 1, 1]])])
+def test_a_likelihood_is_computed_in_its_own_precision_where_layers_are_not(training, observed):
+    columns, cells, output = mixed().float().train(training), CELLS.float(), 3.3 * DECODED.float()
+    functions = {
+        "loss": lambda: columns.loss(cells, output, observed),
+        "link": lambda: columns.link(output),
+        "typical": lambda: columns.typical(output),
+    }
+    for function in functions.values():
+        exact = function()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(function(), exact)

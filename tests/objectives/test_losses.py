@@ -27,6 +27,13 @@ LOG_VAR = tensor(RNG.normal(size=(N, D)))
 LABELS = torch.tensor([2, 0, 1, 2])
 
 
+COUNTS = tensor([[0, 1, 7], [3, 0, 40], [1e3, 2, 0], [1, 0, 1e6]])
+
+
+def negative_binomial(x, output, observed=None):
+    return losses.negative_binomial(x, output, LOG_VAR[0], observed)
+
+
 def gaussian(x, output, observed=None, variance=VARIANCE):
     return losses.gaussian(x, output, variance, observed)
 
@@ -38,9 +45,12 @@ OF_ROWS = {
     "gaussian, one variance": partial(gaussian, variance=tensor(0.3)),
     "unit_gaussian": losses.unit_gaussian,
     "bernoulli": losses.bernoulli,
+    "poisson": losses.poisson,
+    "negative_binomial": negative_binomial,
 }
 of_rows = pytest.mark.parametrize("loss", OF_ROWS.values(), ids=OF_ROWS)
-ROWS = {name: X.sigmoid() if name == "bernoulli" else X for name in OF_ROWS}
+OTHER_ROWS = {"bernoulli": X.sigmoid(), "poisson": COUNTS, "negative_binomial": COUNTS}
+ROWS = {name: OTHER_ROWS.get(name, X) for name in OF_ROWS}
 of_rows_and_data = pytest.mark.parametrize(
     ("loss", "x"), [(loss, ROWS[name]) for name, loss in OF_ROWS.items()], ids=OF_ROWS
 )
@@ -99,6 +109,60 @@ def test_categorical_is_the_negative_log_probability_of_the_class():
 )
 def test_kl_normal_has_known_values(mean, sigma, expected):
     assert losses.kl_normal(tensor([[mean]]), tensor([[2 * log(sigma)]])).item() == pytest.approx(expected)
+
+
+MEANS = [0.01, 1.0, 30.0, 1024.0, 1e6]
+PRECISIONS = [(torch.float64, 1e-7), (torch.float32, 5e-3)]  # scipy's own figures are no better in float64
+
+
+@pytest.mark.parametrize("mean", MEANS)
+@pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS, ids=["float64", "float32"])
+def test_counts_of_all_sizes_cost_their_log_probability_in_single_precision_too(mean, dtype, tolerance):
+    random = np.random.default_rng(0)
+    means = mean * np.exp(random.normal(0, 0.3, 300) * min(1, mean**-0.5))
+    x = random.poisson(means)
+    found = losses.poisson(torch.tensor(x)[:, None].to(dtype), torch.tensor(means).log()[:, None].to(dtype))
+    assert found.double().numpy() == pytest.approx(-stats.poisson.logpmf(x, means), rel=1e-6, abs=tolerance)
+    for dispersion in (1e-6, 1e-3, 0.5, 20.0, 1e3):
+        size = 1 / dispersion
+        x = random.negative_binomial(size, size / (size + means))
+        found = losses.negative_binomial(
+            torch.tensor(x)[:, None].to(dtype),
+            torch.tensor(means).log()[:, None].to(dtype),
+            torch.tensor([dispersion]).log().to(dtype),
+        )
+        expected = -stats.nbinom.logpmf(x, size, size / (size + means))
+        assert found.double().numpy() == pytest.approx(expected, rel=1e-6, abs=tolerance)
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_the_gradients_of_counts_of_all_sizes_agree_with_finite_differences(mean):
+    x = tensor(np.random.default_rng(0).poisson(mean, (4, 2)))
+    natural = min(1.0, mean**-0.5)  # so that a step of a finite difference is one on the scale of the noise
+    steps = torch.randn(4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for log_dispersion in (-12.0, -1.0, 4.0):
+        dispersion = torch.full((2,), log_dispersion, dtype=torch.float64, requires_grad=True)
+
+        def loss(steps, dispersion):
+            return losses.negative_binomial(x, log(mean) + natural * steps, dispersion)
+
+        assert gradcheck(loss, (steps.clone().requires_grad_(), dispersion), rtol=1e-3, atol=1e-4)
+    assert gradcheck(lambda s: losses.poisson(x, log(mean) + natural * s), steps.clone().requires_grad_(), atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_counts_far_from_their_mean_pull_it_near(dtype):
+    x = torch.tensor([[0.0], [1.0], [1e6], [1e9]], dtype=dtype)
+    for log_mean in (-25.0, 30.0):
+        for log_dispersion in (-18.0, 0.0, 7.0):
+            output = torch.full((4, 1), log_mean, dtype=dtype, requires_grad=True)
+            binomial = losses.negative_binomial(x, output, torch.tensor([log_dispersion], dtype=dtype))
+            for cost in (binomial, losses.poisson(x, output)):
+                (gradient,) = torch.autograd.grad(cost.sum(), output, retain_graph=True)
+                assert cost.isfinite().all()
+                assert gradient.isfinite().all()
+                pulled = gradient[1:] if log_mean < 0 else gradient  # a count of 0 is at home in a small mean
+                assert (pulled * log_mean > 0).all()
 
 
 def test_kl_laplace_has_a_known_value_at_zero():

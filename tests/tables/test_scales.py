@@ -70,9 +70,9 @@ def test_the_common_scale_centres_each_column_and_divides_by_one_pooled_spread(k
 
 
 @kinds
-def test_without_scale_the_rows_stay_as_they_are(kind):
+def test_without_scale_the_rows_are_centred_only(kind):
     table = NumericTable.fit(kind(X), None, False)
-    assert table.location.tolist() == [0] * D
+    assert table.location == pytest.approx(moments(X, None)[0], rel=1e-10)
     assert table.spread.tolist() == [1] * D
 
 
@@ -215,6 +215,14 @@ def test_the_log_volume_is_that_of_the_known_cells():
     x, observed = encoded(table, GAPS)
     expected = np.where(np.isnan(GAPS), 0, np.log(table.spread)).sum(1)
     assert table.log_volume(x, observed.to(x.dtype)).numpy() == pytest.approx(expected)
+
+
+def test_the_log_volume_is_exact_where_products_are_in_bfloat16():
+    table = NumericTable.fit(GAPS, None, True)
+    x, observed = encoded(table, GAPS, torch.float32)
+    expected = table.log_volume(x, observed.to(x.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(table.log_volume(x, observed.to(x.dtype)), expected)
 
 
 def test_without_scale_there_is_no_volume():

@@ -1,5 +1,7 @@
 """Which fits are trained together: stacks that suit the cache and the cores."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -8,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.model_selection import cross_val_score
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.training import fits
 from sklearn_ae.training.fits import Fit, models_at_once
 from sklearn_ae.training.net import DRIVER
+from sklearn_ae.training.stack import Stack
+from tests.families import INTRICATE, SMALL, VARIANTS
 
 
 @pytest.mark.parametrize(("sizes", "batch", "expected"), [((64,), 32, 30), ((2000, 2000), 32, 1)])
@@ -77,6 +82,113 @@ def test_threads_are_for_stacks_that_are_not_small(least, expected, monkeypatch)
     [(["cpu", "cpu"], 4, 4), (["cpu"], 0.5, 1), (["cpu", "cuda"], 4, 1), (["mps"], 4, 1)],
 )
 def test_cores_that_torch_leaves_idle_are_used(devices, cores_per_thread, expected, monkeypatch):
-    monkeypatch.setattr(fits, "cpu_count", lambda: int(cores_per_thread * torch.get_num_threads()))
+    monkeypatch.setattr(fits, "cpu_count", lambda: int(cores_per_thread * 2))
     group = [SimpleNamespace(net=SimpleNamespace(device=device)) for device in devices]
-    assert fits._n_threads(group) == expected
+    assert fits._n_threads(group, 2) == expected
+
+
+# Memory
+
+
+class Watched(Stack):
+    """A stack that is watched from outside, in a world with room for some models only."""
+
+    room = 128  # models of a stack
+    room_later = 128  # of one that has begun
+    made: list = []  # of (weak reference, storages)
+    alive: list = []  # stacks that were there when another one was begun
+
+    def __init__(self, nets, epochs, check):
+        self.alive.append(sum(is_alive(*one) for one in self.made))
+        super().__init__(nets, epochs, check)
+        matrices = [adam.values for adam in self.optimizers.values()]
+        tensors = [*matrices, *self.state.values(), *self.memory.rows.values()]
+        self.made.append((weakref.ref(self), [StorageWeakRef(tensor.untyped_storage()) for tensor in tensors]))
+        self.n_epochs = 0
+        if len(nets) > self.room:
+            raise torch.OutOfMemoryError("no room to begin")
+
+    def epoch(self):
+        means = super().epoch()
+        self.n_epochs += 1
+        if len(self.nets) > self.room_later and self.n_epochs == self.fails_in:
+            raise torch.OutOfMemoryError("no room to go on")
+        return means
+
+    fails_in = 1
+
+
+def is_alive(stack, storages):
+    return stack() is not None or not all(storage.expired() for storage in storages)
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Stacks are watched, nothing waits for the garbage collector, and the CPU is taken for a GPU."""
+    for name in ("made", "alive"):
+        monkeypatch.setattr(Watched, name, [])
+    monkeypatch.setattr(fits, "Stack", Watched)
+    monkeypatch.setattr(fits, "_is_on_cpu", lambda fit: False)
+    gc.collect()
+    gc.disable()
+    yield monkeypatch
+    gc.enable()
+
+
+def all_scores(variant="variational", n_iter=(4, 4, 6, 6, 8, 8, 8, 8), **settings):
+    """Return what fits of several lengths say of some rows, trained together, or the error of each."""
+
+    def score(seed, n):
+        try:
+            own = {"max_iter": n, "random_state": seed, "batch_size": 16, "precision": "float64"}
+            return VARIANTS[variant](**SMALL | own | settings).fit(ROWS).score(ROWS)
+        except torch.OutOfMemoryError as error:
+            return str(error)
+
+    with joblib.parallel_config(backend="sklearn_ae"):
+        return joblib.Parallel(n_jobs=8)(joblib.delayed(score)(seed, n) for seed, n in enumerate(n_iter))
+
+
+ROWS = np.random.RandomState(0).normal(size=(60, 4))
+OFTEN = ("variational", "adversarial, both")
+intricate = pytest.mark.parametrize(
+    "variant", [pytest.param(name, marks=[] if name in OFTEN else pytest.mark.slow) for name in INTRICATE]
+)
+
+
+def test_a_stack_is_gone_when_a_smaller_one_takes_over(watched):
+    all_scores()
+    assert len(Watched.made) == 2
+    assert Watched.alive == [0, 0]
+    assert not any(is_alive(*one) for one in Watched.made)
+
+
+@intricate
+def test_a_stack_without_room_to_begin_is_gone_when_its_halves_begin(variant, watched):
+    expected = all_scores(variant)
+    Watched.alive.clear()
+    watched.setattr(Watched, "room", 2)
+    assert all_scores(variant) == pytest.approx(expected, rel=1e-9)
+    assert len(Watched.alive) > 4
+    assert not any(Watched.alive)
+
+
+@intricate
+def test_a_stack_without_room_for_its_first_epoch_begins_again_in_halves(variant, watched):
+    settings = {"early_stopping": True, "n_iter_no_change": 2}
+    expected = all_scores(variant, **settings)
+    Watched.alive.clear()
+    watched.setattr(Watched, "room_later", 2)
+    assert all_scores(variant, **settings) == pytest.approx(expected, rel=1e-9)
+    assert len(Watched.alive) > 4
+    assert not any(Watched.alive)
+
+
+def test_without_room_for_a_later_epoch_the_fits_of_that_stack_fail_and_others_go_on(watched):
+    expected = all_scores(n_iter=[4, 4, 4, 4, 6, 6])
+    watched.setattr(fits, "models_at_once", lambda fit: 4)
+    watched.setattr(Watched, "room_later", 1)
+    watched.setattr(Watched, "fails_in", 5)
+    *found, fifth, sixth = all_scores(n_iter=[4, 4, 4, 4, 6, 6])
+    assert found == pytest.approx(expected[:4], rel=1e-9)
+    assert fifth == sixth == "no room to go on"

@@ -3,6 +3,7 @@
 import pickle
 from copy import deepcopy
 from math import cos, pi
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from sklearn_ae.training import net as net_module
 from sklearn_ae.training import step as step_module
 from sklearn_ae.training.adam import Adam
 from sklearn_ae.training.batches import Rows
-from sklearn_ae.training.net import AutoencoderNet, Split
+from sklearn_ae.training.net import AutoencoderNet, Split, device_chunk_size
 from sklearn_ae.training.phases import Phase
 
 N, D, K = 20, 4, 2
@@ -426,6 +427,8 @@ def count_of_host_reads(monkeypatch, **settings):
 
 
 def test_numbers_leave_the_device_once_an_epoch(monkeypatch):
+    monkeypatch.setattr(step_module, "PLAIN_STEPS", 3)  # all are recorded, and compared with a replay once
+    fitted(OTHERS)  # the first time, each operation is tried
     few, many = (count_of_host_reads(monkeypatch, batch_size=size, max_epochs=6) for size in (10, 2))
     assert few == many
     longer = count_of_host_reads(monkeypatch, batch_size=10, max_epochs=12)
@@ -443,3 +446,13 @@ def test_what_is_applied_in_chunks_is_what_is_applied_at_once(n, chunk, monkeypa
     found = net.apply(lambda module, batch: module.encode(batch.x), Rows(Batch(X[:n])))
     assert found == pytest.approx(net.module_.eval().encode(X[:n]).detach().numpy(), rel=1e-12)
     assert found.shape == (n, K)
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "hidden", "expected"),
+    [(10, 64, 65_536), (256, 256, 65_536), (512, 64, 32_768), (100_000, 64, 167), (10, 4096, 4096), (1 << 25, 8, 1)],
+)
+def test_a_chunk_on_a_gpu_has_fewer_rows_where_they_are_wide(n_columns, hidden, expected):
+    layers = torch.nn.Sequential(Linear(n_columns, 2)) if n_columns < 1000 else torch.nn.Identity()
+    module = SimpleNamespace(encoder=layers, decoder=torch.nn.Sequential(Linear(2, hidden)))
+    assert device_chunk_size(SimpleNamespace(n_cells=n_columns), module) == expected

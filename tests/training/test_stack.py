@@ -1,6 +1,7 @@
 """Several fits as one: each model is trained as if it were alone."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from threading import Event, Thread
 
@@ -22,6 +23,7 @@ from sklearn_ae.training.fits import Fit, train
 from sklearn_ae.training.net import DRIVER
 from sklearn_ae.training.progress import Progress
 from tests.families import INTRICATE, SMALL, VARIANTS
+from tests.own_family import WassersteinAutoencoder
 
 random = np.random.RandomState(0)
 X, Y = random.uniform(size=(43, 4)), np.arange(43) % 3
@@ -88,6 +90,33 @@ def difference(estimator, reference):
     pairs = zip(estimator.module_.state_dict().values(), reference.module_.state_dict().values(), strict=True)
     of_weights = max(((a - b).norm() / (1e-6 + b.norm())).item() for a, b in pairs)
     return max(of_weights, np.abs(np.divide(estimator.loss_curve_, reference.loss_curve_) - 1).max())
+
+
+def left_behind(estimator):
+    """Return all that a fit leaves behind, by name."""
+    net, history = estimator.net_, estimator.history_
+    optimizers = {phase: optimizer.state_dict()["state"] for phase, optimizer in net.optimizers_by_phase().items()}
+    return {
+        "epochs": np.array(estimator.n_iter_),
+        "scores": estimator.score_samples(X[:5]),
+        **{f"column {name}": history[name].to_numpy() for name in history.columns.drop("seconds")},
+        **{f"weights {name}": tensor.numpy() for name, tensor in estimator.module_.state_dict().items()},
+        **{f"buffer {name}": tensor.numpy() for name, tensor in estimator.module_.named_buffers()},
+        **{
+            f"state {phase} {i} {name}": tensor.numpy()
+            for phase, states in optimizers.items()
+            for i, state in states.items()
+            for name, tensor in state.items()
+        },
+    }
+
+
+def assert_same(estimator, reference):
+    """Compare all that two fits have left behind."""
+    found, expected = left_behind(estimator), left_behind(reference)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-8, atol=1e-9, err_msg=name)
 
 
 def without_row(rows, k):
@@ -171,6 +200,52 @@ def test_each_model_stops_when_its_own_rows_say_so():
     assert [e.n_iter_ for e in make] == [e.n_iter_ for e in alone]
     assert len({e.n_iter_ for e in make}) > 1
     assert max(map(difference, make, alone)) < 1e-9
+
+
+class Stopping(Callback):
+    """Ends a training after some epochs, as a user would from the keyboard."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.n_epochs:
+            raise KeyboardInterrupt
+
+
+EARLY = {"early_stopping": True, "validation_fraction": 0.3, "tol": 1e9}  # nothing is an improvement
+ENDS = {  # what ends a fit after n of at most 6 epochs
+    "early stopping": lambda n: EARLY | {"n_iter_no_change": n - 1 if n < 6 else 10, "max_iter": 6},
+    "max_iter": lambda n: {"max_iter": n},
+    "a callback": lambda n: {"callbacks": [Stopping(n)], "max_iter": 6},
+}
+
+
+@pytest.mark.parametrize(
+    ("variant", "end"),
+    [
+        *((variant, "early stopping") for variant in VARIANTS),
+        *((variant, end) for variant in INTRICATE for end in ENDS if end != "early stopping"),
+    ],
+)
+def test_a_fit_that_ends_before_the_others_leaves_behind_what_it_would_alone(variant, end):
+    # The last epochs of the others are alone, or in a smaller stack.
+    n_epochs = [3, 6, 5] if end == "early stopping" else [3, 6, 5, 6]
+
+    def estimators():
+        return [
+            VARIANTS[variant](**settings_of(variant, k, batch_size=16, **ENDS[end](n))) for k, n in enumerate(n_epochs)
+        ]
+
+    make, alone = estimators(), [estimator.fit(X, Y) for estimator in estimators()]
+    assert [estimator.n_iter_ for estimator in alone] == n_epochs
+    counts, errors = train_together(make, [(X, Y)] * len(make))
+    assert (counts, errors) == ({"together": len(make)}, {})
+    for estimator, reference in zip(make, alone, strict=True):
+        assert_same(estimator, reference)
+    if variant in INTRICATE:  # a mixture of codes takes its time
+        samples = [fit.sample(5, random_state=0) for fit in (make[0], alone[0])]
+        np.testing.assert_allclose(*samples, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("most_cells", [10**6, 0], ids=["at once", "one by one"])
@@ -287,6 +362,36 @@ def test_penalties_with_settings_share_a_stack_if_these_are_equal():
     assert max(map(difference, make, alone)) < 1e-9
 
 
+COUNT, NUMBERS = [0], np.random.RandomState(0)
+
+
+def annealed(module, batch, trace):
+    COUNT[0] += 1
+    return trace["code"].square().sum(-1) * min(1.0, COUNT[0] / 60)
+
+
+def drawing(module, batch, trace):
+    return trace["code"].square().sum(-1) * NUMBERS.uniform()
+
+
+@pytest.mark.parametrize("penalty", [annealed, drawing])
+def test_penalties_with_state_in_python_are_computed_in_every_step_of_a_stack(penalty, monkeypatch):
+    def trained(plain):
+        monkeypatch.setattr(stack_module, "PLAIN_STEPS", plain)
+        COUNT[0] = 0
+        NUMBERS.seed(0)
+        make = [regularized(k, penalty=penalty, alpha=0.1) for k in range(3)]
+        assert train_together(make, [(X, Y)] * 3) == ({"together": 3}, {})
+        return make
+
+    reference = trained(10**9)
+    with pytest.warns(RuntimeWarning, match="a step can be replayed if it does the same operations every time") as said:
+        make = trained(2)
+    assert len(said) == 1
+    for estimator, other in zip(make, reference, strict=True):
+        assert_same(estimator, other)
+
+
 def test_models_of_different_shape_are_trained_in_stacks_of_their_own():
     make = [regularized(k, n_components=1 + k % 2) for k in range(6)]
     counts, _ = train_together(make, [(X, Y)] * 6)
@@ -396,16 +501,38 @@ def test_a_stacked_fit_goes_on_alone():
     assert max(map(difference, [e.fit(X, Y) for e in make], alone)) < 1e-9
 
 
-def test_the_models_share_no_memory_afterwards():
-    make = [regularized(k) for k in range(3)]
+def memory(estimator):
+    tensors = [*estimator.module_.parameters(), *estimator.module_.buffers()]
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
+
+
+@pytest.mark.parametrize("variant", INTRICATE)
+def test_the_models_share_no_memory_afterwards(variant):
+    make = [VARIANTS[variant](**settings_of(variant, k, max_iter=2)) for k in range(3)]
     train_together(make, [(X, Y)] * 3)
-    first = {p.untyped_storage().data_ptr() for p in make[0].module_.parameters()}
-    assert not first & {p.untyped_storage().data_ptr() for p in make[1].module_.parameters()}
+    assert not memory(make[0]) & memory(make[1])
     before = make[1].transform(X)
     with torch.no_grad():
-        for parameter in make[0].module_.parameters():
-            parameter.zero_()
+        for tensor in make[0].module_.state_dict(keep_vars=True).values():
+            tensor.zero_()
     assert np.array_equal(make[1].transform(X), before)
+
+
+class HalfTrained(WassersteinAutoencoder):
+    """Its encoder stays as it was drawn: random features."""
+
+    def _phases(self, problem):
+        (phase,) = super()._phases(problem)
+        return (replace(phase, updates=tuple(name for name in phase.updates if name != "encoder")),)
+
+
+def test_what_no_phase_moves_is_that_of_each_model():
+    settings = SMALL | {"batch_size": 8, "precision": "float64"}
+    make = [HalfTrained(**settings | {"random_state": k}) for k in range(3)]
+    counts, errors = train_together(make, [(X, Y)] * 3)
+    assert (counts, errors) == ({"together": 3}, {})
+    for estimator in make:
+        assert_same(estimator, clone(estimator).fit(X, Y))
 
 
 @pytest.mark.parametrize("most", [1, 128], ids=["alone", "together"])

@@ -1,6 +1,7 @@
 """The step that is replayed against the step as it is written."""
 
 import pickle
+import re
 import warnings
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,8 +14,8 @@ from skorch.callbacks import Callback
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.objectives import columns
-from sklearn_ae.training import replay
 from sklearn_ae.training import step as step_module
+from sklearn_ae.training import tape
 from tests.families import INTRICATE, SMALL, VARIANTS
 
 N_STEPS = 50
@@ -163,14 +164,14 @@ def test_a_change_of_what_a_step_is_bound_to_is_noticed(variant, change):
 
 def test_most_steps_of_a_long_fit_are_replayed_and_a_short_one_records_nothing(monkeypatch):
     recordings, replays = [], []
-    record = replay.RECORDERS["cpu"]
+    program = tape.program
 
-    def counted(computation):
+    def counted(*seen):
         recordings.append(1)
-        result, run_again = record(computation)
-        return result, lambda: (replays.append(1), run_again())
+        run_again = program(*seen)
+        return lambda: (replays.append(1), run_again())
 
-    monkeypatch.setitem(replay.RECORDERS, "cpu", counted)
+    monkeypatch.setattr(tape, "program", counted)
     fitted("regularized", "plain rows", plain=24, max_iter=5)  # 25 steps
     assert len(recordings) == 1
     fitted("regularized", "plain rows", plain=24, max_iter=4)
@@ -190,6 +191,144 @@ def test_a_term_that_can_not_be_replayed_warns_once_and_trains_all_the_same():
     assert len(caught) == 1
     reference = RegularizedAutoencoder(penalty="l2", **settings).fit(X)
     np.testing.assert_allclose(estimator.loss_curve_, reference.loss_curve_, rtol=1e-4)
+
+
+# Penalties that do something in Python
+
+
+class Annealed:
+    """Grows by a Python number."""
+
+    n = 0
+
+    def __call__(self, module, batch, trace):
+        self.n += 1
+        return trace["code"].square().sum(-1) * min(1.0, self.n / 60)
+
+
+class Drawing:
+    """Draws from NumPy."""
+
+    def __init__(self):
+        self.random = np.random.default_rng(0)
+
+    def __call__(self, module, batch, trace):
+        weight = torch.from_numpy(self.random.normal(size=2)).to(trace["code"].dtype)
+        return (trace["code"] * weight).sum(-1).square()
+
+
+class DrawingNumbers(Drawing):
+    """Draws a Python number."""
+
+    def __call__(self, module, batch, trace):
+        return trace["code"].square().sum(-1) * self.random.uniform()
+
+
+class Averaging:
+    """Keeps a running mean, in another tensor each time."""
+
+    mean = 0.0
+
+    def __call__(self, module, batch, trace):
+        self.mean = (0.9 * self.mean + 0.1 * trace["code"].mean(0)).detach()
+        return (trace["code"] - self.mean).square().sum(-1)
+
+
+class Alternating:
+    """Does something else every other time."""
+
+    n = 0
+
+    def __call__(self, module, batch, trace):
+        self.n += 1
+        return trace["code"].abs().sum(-1) if self.n % 2 else trace["code"].square().sum(-1)
+
+
+class Hidden:
+    """Changes the memory of a tensor behind torch's back."""
+
+    def __init__(self):
+        self.numbers = np.ones(2)
+        self.weight = torch.from_numpy(self.numbers)
+
+    def __call__(self, module, batch, trace):
+        self.numbers *= 0.99
+        return (trace["code"].square() * self.weight.to(trace["code"].dtype)).sum(-1)
+
+
+class Outside(Averaging):
+    """Computes its running mean in NumPy."""
+
+    def __call__(self, module, batch, trace):
+        self.mean = 0.9 * self.mean + 0.1 * trace["code"].detach().numpy().mean(0)
+        return (trace["code"] - torch.from_numpy(self.mean)).square().sum(-1)
+
+
+class AveragingInPlace:
+    """Keeps a running mean where it is."""
+
+    mean = None
+
+    def __call__(self, module, batch, trace):
+        if self.mean is None:
+            self.mean = trace["code"].new_zeros(2)
+        torch.lerp(self.mean, trace["code"].detach().mean(0), 0.1, out=self.mean)
+        return (trace["code"] - self.mean).square().sum(-1)
+
+
+class Summing:
+    """Sums up in a tensor that is made anew."""
+
+    def __call__(self, module, batch, trace):
+        total = torch.tensor(0.0, dtype=trace["code"].dtype)
+        for column in trace["code"].detach().T:
+            total += column.square().mean()
+        return trace["code"].square().sum(-1) * total
+
+
+class WritingInto:
+    """Writes into a tensor of its own by name."""
+
+    def __init__(self):
+        self.mean = torch.zeros(2, dtype=torch.float64)
+
+    def __call__(self, module, batch, trace):
+        torch.mean(trace["code"].detach().double(), 0, out=self.mean)
+        return (trace["code"] - self.mean.to(trace["code"].dtype)).square().sum(-1)
+
+
+PENALTIES = {  # and what a warning says, if they can't be replayed
+    Annealed: r"aten\.mul\.Tensor met 0\.4.* where it met 0\.4.* a step before",
+    Drawing: "numbers met",
+    DrawingNumbers: "met 0",
+    Averaging: "lay elsewhere",
+    Alternating: "where it did aten",
+    Hidden: "a replay came to other values",
+    Outside: "numbers met",
+    AveragingInPlace: None,
+    Summing: None,
+    WritingInto: None,
+}
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("kind", PENALTIES)
+def test_a_penalty_that_keeps_state_is_trained_as_it_is_written(kind, precision):
+    def trained(plain):
+        settings = {**SMALL, "batch_size": 8, "max_iter": 10, "alpha": 0.3, "precision": precision}
+        with plain_steps(plain):
+            return RegularizedAutoencoder(penalty=kind(), **settings).fit(X)
+
+    reference, says = trained(10**9), PENALTIES[kind]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator = trained(24)
+    assert [str(warning.message) for warning in caught if "can be replayed" not in str(warning.message)] == []
+    assert len(caught) == (says is not None)
+    assert all(re.search(says, str(warning.message)) for warning in caught)
+    if says or precision == "float64":
+        assert largest_difference(estimator, reference) < 1e-9
+        np.testing.assert_allclose(estimator.history_["penalty"], reference.history_["penalty"], rtol=1e-9)
 
 
 def test_after_a_fit_nothing_shares_memory_and_nothing_recorded_is_left():

@@ -70,8 +70,13 @@ FUNCTIONS = {
     "another precision": lambda a, b: (a.float() * 2).double() + b,
     "integers": lambda a, b: (a > 0).sum(0) + (b > 0).sum(0),
     "expanded": lambda a, b: a.unsqueeze(1).expand(6, 3, 4).contiguous() * b.unsqueeze(1),
+    "told where by name": lambda a, b: torch.add(a, b, alpha=2, out=torch.empty_like(a)) * torch.mul(a, 2, out=a * 1),
+    "several told where": lambda a, b: torch.sort(a, 1, out=(b * 1, torch.zeros(6, 4, dtype=torch.int64)))[0] + b,
+    "a number made a tensor, and added to": lambda a, b: torch.tensor(0.0, dtype=a.dtype).add_(a.sum()).add_(b.sum()),
+    "numbers of Python": lambda a, b: a * torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=a.dtype) + b[[0, 0, 1, 2, 3, 4]],
     "nothing read": lambda a, b: torch.full_like(a, 2.0),
 }
+NO_GRADIENT = ["integers", "nothing read", "told where by name", "several told where"]
 functions = pytest.mark.parametrize("name", FUNCTIONS)
 
 
@@ -81,7 +86,7 @@ def test_what_is_replayed_is_what_was_recorded(name):
     agree(lambda: FUNCTIONS[name](a, b), [a, b], [numbers(6, 4, seed=2), numbers(6, 4, seed=3)])
 
 
-@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in ("integers", "nothing read")])
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in NO_GRADIENT])
 def test_gradients_are_replayed_as_well(name):
     a, b = numbers(6, 4), numbers(6, 4, seed=1)
 
@@ -89,6 +94,38 @@ def test_gradients_are_replayed_as_well(name):
         return gradient_of(lambda a, b: (FUNCTIONS[name](a * 1, b * 1).square() + 0 * (a + b).sum()).sum(), a, b)
 
     agree(computation, [a, b], [numbers(6, 4, seed=2), numbers(6, 4, seed=3)])
+
+
+def test_the_statistics_of_batch_norm_are_replayed():
+    x = numbers(6, 4)
+    replayed, written = (nn.BatchNorm1d(4, dtype=torch.float64) for _ in range(2))
+    result, replay = record(lambda: replayed(x))
+    expected = written(x)
+    for seed in range(3):
+        x.copy_(numbers(6, 4, seed=seed))
+        replay()
+        expected = written(x)
+    torch.testing.assert_close(result, expected.detach())
+    for found, wanted in zip(replayed.buffers(), written.buffers(), strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_what_is_told_where_its_result_goes_is_trusted_if_it_does_the_same(monkeypatch):
+    def is_wrong(x, out):
+        return torch.sin(x, out=out)
+
+    def fails(x, out):
+        raise TypeError("takes no out")
+
+    a, b = numbers(6, 4), numbers(6, 4, seed=1)
+    for function in (is_wrong, fails):
+        monkeypatch.setattr(tape, "_WAYS", {})
+        monkeypatch.setattr(torch, "tanh", function)
+        monkeypatch.setattr(torch, "sigmoid_", lambda x: x.fill_(0))
+        computation = lambda: (a.tanh() + b * 1).sigmoid_()  # noqa: E731
+        replay = agree(computation, [a, b], [numbers(6, 4, seed=2), numbers(6, 4, seed=3)])
+        assert operations(replay) == 4
+        assert all(call.func not in (function, torch.sigmoid_) for call in replay.calls)
 
 
 def test_gradients_under_vmap_are_replayed():
