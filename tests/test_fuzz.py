@@ -87,7 +87,7 @@ WRONG = {
     "device": ["x"],
 }
 NAMED = re.compile(
-    r"\b(X|y|X_val|y_val|sample_weight|classes|codes|columns?|n_samples|n_draws|loss|"
+    r"\b(X|y|X_val|y_val|sample_weight|classes|codes|columns?|n_samples|n_draws|loss|tolerance|"
     rf"{'|'.join([*SETTINGS, *WRONG])})\b|{SCIKIT_LEARN}"
 )
 OWN = {RegularizedAutoencoder: "alpha", VariationalAutoencoder: "beta", AdversarialAutoencoder: "adversarial_weight"}
@@ -379,7 +379,7 @@ class Calls(RuleBasedStateMachine):
     @rule(data=st.data(), method=st.sampled_from(METHODS))
     def look(self, data, method):
         table = self.rows(data)
-        if not hasattr(type(self.estimator), method) or self.is_far_for_a_score(table, method):
+        if not hasattr(type(self.estimator), method):
             return
         must = method in ("transform", "score_samples") and self.fits_in(table)
         values = self.call(lambda X: getattr(self.estimator, method)(X), table, must=must)
@@ -395,10 +395,6 @@ class Calls(RuleBasedStateMachine):
             tolerance = 0.1 if self.fitted_with.get("precision") == "bfloat16" else 1e-3
             np.testing.assert_allclose(alone[0], values[i], rtol=tolerance, atol=tolerance)
 
-    def is_far_for_a_score(self, table, method):
-        # TODO: such cells end in torch.linalg.cholesky
-        return method == "score_samples" and table.mode == "far" and isinstance(self.estimator, VariationalAutoencoder)
-
     def check_values(self, method, values):
         if method == "predict":
             classes = getattr(self.estimator, "classes_", None)
@@ -413,12 +409,23 @@ class Calls(RuleBasedStateMachine):
         elif method == "discriminate":
             assert ((values >= 0) & (values <= 1)).all()
 
+    @rule(data=st.data(), tolerance=st.sampled_from([0.1, 1, None, "x", nan]))
+    def score_precisely(self, data, tolerance):
+        table = self.rows(data)
+        if not isinstance(self.estimator, VariationalAutoencoder):
+            return
+        must = tolerance in (0.1, 1, None) and self.fits_in(table)
+        scores = self.call(lambda X: self.estimator.score_samples(X, tolerance, return_std=True), table, must=must)
+        if scores is not REFUSED:
+            value, std = scores
+            assert value.shape == std.shape == (table.n,)
+            assert np.isfinite(value).all()
+            assert (std >= 0).all()
+
     @rule(data=st.data())
     def score(self, data):
         table = self.rows(data)
         y, weight = self.draw_fit(data, table)
-        if self.is_far_for_a_score(table, "score_samples"):
-            return
         value = self.call(lambda X, y, w: self.estimator.score(X, y, sample_weight=w), table, y, weight)
         assert value is REFUSED or isinstance(value, float)
 
