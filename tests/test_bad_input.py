@@ -104,6 +104,7 @@ BAD_ROWS = {
     "minus infinity": (with_cell(-np.inf), "contains infinity"),
     "float32 infinity": (with_cell(np.inf).astype(np.float32), "contains infinity"),
     "sparse infinity": (csr_matrix(with_cell(np.inf)), "contains infinity"),
+    "both infinities": (np.vstack([with_cell(np.inf), with_cell(-np.inf)]), "contains infinity"),
     "None": (None, "NoneType|None|got scalar array"),
 }
 bad_rows = pytest.mark.parametrize(("rows", "match"), BAD_ROWS.values(), ids=BAD_ROWS.keys())

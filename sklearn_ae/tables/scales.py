@@ -114,7 +114,8 @@ class NumericTable:
         x = self._standardised(cells, dtype)
         if isfinite(x.sum().item()):
             return x, None
-        assert_all_finite(cells, allow_nan=True, input_name="X")
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities cancel in a sum
+            assert_all_finite(cells, allow_nan=True, input_name="X")
         missing = torch.from_numpy(np.isnan(cells))
         self._check_in_reach(x.masked_fill_(missing, 0), cells)
         return x, ~missing if missing.any() else None
