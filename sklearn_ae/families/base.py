@@ -534,7 +534,7 @@ class BaseAutoencoder(
     def _check_y(self, y: ArrayLike | None, X: ArrayLike) -> NDArray | None:
         if self.task is None or y is None:
             return None
-        if np.ndim(y) == 0:
+        if np.asarray(y).ndim == 0:
             raise TypeError(f"y must hold a label or value for each row, got {y!r}")
         check_consistent_length(X, y)
         return check_target(y, self.unlabeled)
@@ -872,7 +872,7 @@ class BaseAutoencoder(
         if classes is None:
             raise ValueError("rows of a class need a fit with y and task='classification', however there was none")
         y = with_nan(y)
-        wanted = np.broadcast_to(np.asarray(y), n_samples) if np.ndim(y) == 0 else np.asarray(y)
+        wanted = np.broadcast_to(np.asarray(y), n_samples) if np.asarray(y).ndim == 0 else np.asarray(y)
         labels = (label if isinstance(label, Hashable) else repr(label) for label in wanted.ravel().tolist())
         unknown = set(labels) - set(classes.tolist())
         if wanted.shape != (n_samples,) or unknown:

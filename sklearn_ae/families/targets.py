@@ -225,7 +225,7 @@ def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
     """Return y as an array of shape (n,) whose labelled rows are finite; what is missing in it is NaN."""
     y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
     checked: NDArray = with_nan(column_or_1d(y))
-    if np.ndim(y) > 1:
+    if np.asarray(y).ndim > 1:
         warn(COLUMN, DataConversionWarning)
     labels = checked[~is_unlabeled(checked, unlabeled)]
     if labels.dtype == object and (labels != labels).any():  # noqa: PLR0124 - holds for NaN only
@@ -237,7 +237,7 @@ def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
 
 def check_classes(classes: ArrayLike) -> NDArray:
     """Return the classes that were announced, sorted, each once."""
-    if np.ndim(classes) != 1 or not len(np.asarray(classes)):
+    if np.asarray(classes).ndim != 1 or not len(np.asarray(classes)):
         raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
     checked = check_target(classes, None, "classes")
     _check_kind(np.tile(checked, 2), "classes")  # scikit-learn 1.6 warns of labels that are all different

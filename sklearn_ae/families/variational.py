@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sklearn_ae.families.base import BaseAutoencoder, Problem
+from sklearn_ae.families.fitted import of_one_fit
 from sklearn_ae.families.parameters import Number, OneOf, Whole
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
@@ -280,6 +281,7 @@ class VariationalAutoencoder(BaseAutoencoder):
         n_draws = draws_of_a_round(module.code.n_components)
         return _by_few(module, batch, partial(function, module=module, prior=PRIORS[self.prior]), n_draws)
 
+    @of_one_fit
     def score_samples(self, X: ArrayLike, tolerance: float | None = None, return_std: bool = False) -> Any:
         """Return a lower bound of the log-likelihood of each row, ``log p(x)``, in nats and in the units of X.
 
