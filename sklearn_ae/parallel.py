@@ -181,7 +181,7 @@ class StackingBackend(ParallelBackendBase):
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many tasks run at once; they wait for each other, and what is negative asks for many."""
         if n_jobs == 0:
-            raise ValueError("n_jobs must not be 0, however: n_jobs=0")
+            raise ValueError("n_jobs must not be 0, got n_jobs=0")
         if n_jobs is None:
             n_jobs = self.default_n_jobs
         return n_jobs if n_jobs > 0 else MOST_MODELS

@@ -522,7 +522,7 @@ def test_an_unknown_parameter_is_refused(family):
 def test_a_bernoulli_likelihood_wants_values_between_zero_and_one(family, low, high):
     rows = np.linspace(low, high, 120).reshape(30, 4)
     outside = low if low < 0 else high
-    match = rf"likelihood='bernoulli' X must lie in \[0, 1\], however it lies in \[.*{outside:g}"
+    match = rf"likelihood='bernoulli' X must lie in \[0, 1\], got values in \[.*{outside:g}"
     check_refused(tiny(family, likelihood="bernoulli"), lambda e: e.fit(rows), match)
     check_refused(tiny(family, likelihood="bernoulli"), lambda e: e.fit(csr_matrix(rows)), match)
     check_refused(tiny(family, likelihood="bernoulli"), lambda e: e.fit(rows.clip(0, 1), X_val=rows), match)
@@ -692,7 +692,9 @@ def test_an_error_in_a_callback_leaves_the_estimator_as_it_was(family):
 
 @families
 def test_frozen_parameters_are_refused(family):
-    check_refused(tiny(family, callbacks=[Freezer("encoder*")]), lambda e: e.fit(X, Y), "however encoder.0.weight")
+    check_refused(
+        tiny(family, callbacks=[Freezer("encoder*")]), lambda e: e.fit(X, Y), "got frozen ones: encoder.0.weight"
+    )
 
 
 @pytest.mark.parametrize(
@@ -892,7 +894,9 @@ def test_categories_that_are_all_new_are_told_of(family):
 @families
 @pytest.mark.parametrize("container", [np.asarray, csr_matrix])
 def test_a_column_that_spreads_too_far_is_refused_by_its_number(family, container):
-    with pytest.raises(ValueError, match=r"X must have a finite variance, however columns \[1\] are too large"):
+    with pytest.raises(
+        ValueError, match=r"X must have a finite variance, got numbers that are too large for one in columns \[1\]"
+    ):
         tiny(family).fit(container(with_cell(1e300)))
 
 

@@ -211,7 +211,7 @@ def test_a_fit_on_pandas_knows_polars_and_back(family):
 def test_an_array_after_a_frame_with_categories_is_refused_in_words(family):
     X = pandas_frame()
     model = tiny(family).fit(X)
-    with pytest.raises(TypeError, match=r"rows must come in a DataFrame.*however: ndarray. Give a DataFrame"):
+    with pytest.raises(TypeError, match=r"rows must come in a DataFrame.*got ndarray. Give a DataFrame"):
         model.transform(np.zeros(X.shape))
 
 

@@ -129,7 +129,7 @@ def test_both_parts_of_a_split_have_rows(n, fraction):
 
 
 def test_one_row_cannot_be_split():
-    with pytest.raises(ValueError, match="needs at least 2 rows, however: 1. Give X_val"):
+    with pytest.raises(ValueError, match="needs at least 2 rows, got 1. Give X_val"):
         split(Samples(X[:1]))
 
 
@@ -150,10 +150,10 @@ def test_weights_become_an_array_of_floats(weight):
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (WEIGHT[:, None], r"sample_weight must be 1-dimensional, however: shape \(60, 1\)"),
+        (WEIGHT[:, None], r"sample_weight must be 1-dimensional, got shape \(60, 1\)"),
         (WEIGHT[:-1], "inconsistent numbers of samples"),
-        (WEIGHT - 3, "sample_weight must not be negative, however its least value is -2"),
-        (np.zeros(N), "sample_weight must hold a non-zero value, however all are zero"),
+        (WEIGHT - 3, "sample_weight must not be negative, got -2"),
+        (np.zeros(N), "sample_weight must hold a non-zero value, got zeros only"),
         (np.where(WEIGHT > 5, WEIGHT, np.nan), "Input sample_weight contains NaN"),
         (np.where(WEIGHT > 5, WEIGHT, np.inf), "Input sample_weight contains infinity"),
         (["heavy"] * N, "could not convert string to float"),

@@ -99,12 +99,12 @@ def test_a_target_has_one_column():
 
 @pytest.mark.parametrize(("y", "marker"), [(np.full(N, -1), -1), (np.full(N, np.nan), np.nan)])
 def test_at_least_one_row_has_a_label(y, marker):
-    with pytest.raises(ValueError, match=f"at least one labelled sample, however all 12 are {marker!r}"):
+    with pytest.raises(ValueError, match=f"at least one labelled sample, got 12 times {marker!r}"):
         check_labeled(y, marker)
 
 
 def test_a_marker_that_marks_nothing_warns():
-    with pytest.warns(UserWarning, match="unlabeled=-1, however no row of y is"):
+    with pytest.warns(UserWarning, match="unlabeled must be a value of y, got -1"):
         check_labeled(INDEX, -1)
 
 
@@ -154,7 +154,7 @@ def test_without_y_a_class_is_still_an_index():
 
 def test_labels_that_were_not_learned_raise():
     target = learned(INDEX)
-    with pytest.raises(ValueError, match=r"y must hold labels of .*0.*1.*2.* only, however it holds .*5"):
+    with pytest.raises(ValueError, match=r"y must hold labels of .*0.*1.*2.* only, got .*5"):
         target.encode(np.array([0, 5]), ONES[:2])
 
 
@@ -242,7 +242,7 @@ def test_unlabelled_rows_alone_have_no_class_to_weigh(given):
 
 
 def test_values_have_no_class_weight():
-    with pytest.raises(ValueError, match="class_weight must be None with task='regression', however: 'balanced'"):
+    with pytest.raises(ValueError, match="class_weight must be None with task='regression', got 'balanced'"):
         learned(INDEX, class_weight="balanced", task="regression")
 
 
@@ -492,7 +492,7 @@ def test_warnings_of_y_point_to_the_line_of_the_user():
         tiny().fit(X, INDEX - 1)
         tiny(unlabeled=7).fit(X, INDEX)
         tiny(unlabeled=0).fit(X, INDEX).score(X, np.zeros(N))
-    expected = ["55 different numbers", "1d array was", "holds a class -1", "no row of y is", "no row of y has"]
+    expected = ["55 different numbers", "1d array was", "holds a class -1", "no row of it is", "no row of y has"]
     assert [words in str(one.message) for words, one in zip(expected, warned, strict=True)] == [True] * 5
     assert {one.filename for one in warned} == {__file__}
 

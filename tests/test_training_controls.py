@@ -751,6 +751,6 @@ def test_an_interrupted_fit_leaves_the_last_one_in_place(family, method):
 def test_a_loss_that_is_not_finite_raises_and_leaves_the_last_fit_in_place(family):
     estimator = tiny(family).fit(X)
     codes = estimator.transform(X)
-    with pytest.raises(ValueError, match=r"must stay finite, however it became \S+ in epoch \d: "):
+    with pytest.raises(ValueError, match=r"must stay finite, got \S+ in epoch \d: "):
         estimator.set_params(learning_rate=1e200).fit(X)
     np.testing.assert_array_equal(estimator.transform(X), codes)

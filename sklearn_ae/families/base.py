@@ -318,7 +318,7 @@ class BaseAutoencoder(
             random = aside._random(last)
             valid = None
             if X_val is None and y_val is not None:
-                raise ValueError("y_val needs X_val, the rows that it belongs to, however: X_val=None")
+                raise ValueError("y_val needs X_val, the rows that it belongs to, got X_val=None")
             if X_val is not None:
                 valid = aside._check_samples(X_val, y_val, None, reset=False)
             elif aside.early_stopping:
@@ -465,7 +465,7 @@ class BaseAutoencoder(
             reached = torch.empty(1, device=self.device)
             reached.cpu()  # there is a device without memory, "meta"
         except (RuntimeError, AssertionError) as error:  # torch raises either, by kind of device
-            raise ValueError(f"device must be one that torch can reach, however: device={self.device!r}") from error
+            raise ValueError(f"device must be one that torch can reach, got device={self.device!r}") from error
         return reached.device
 
     def _random(self, last: Self | None) -> np.random.RandomState:
@@ -506,7 +506,7 @@ class BaseAutoencoder(
         if not reset and self._schema.needs_frame:
             raise TypeError(
                 f"rows must come in a DataFrame, because this {type(self).__name__} was fitted on one with categories, "
-                f"however: {type(X).__name__}. Give a DataFrame with the same columns"
+                f"got {type(X).__name__}. Give a DataFrame with the same columns"
             )
         by_column = (self._options() if reset else self._schema.options).by_column
         as_they_are = {"dtype": None, "ensure_all_finite": False}
@@ -583,7 +583,7 @@ class BaseAutoencoder(
 
     def _check_same_classes(self, target: Target, labels: ArrayLike) -> None:
         if target.classes is not None and not np.array_equal(np.unique(labels), target.classes):
-            raise ValueError(f"the classes must stay {target.classes.tolist()}, however: {np.unique(labels).tolist()}")
+            raise ValueError(f"the classes must stay {target.classes.tolist()}, got {np.unique(labels).tolist()}")
 
     # Rows on their way to the module
 
@@ -669,7 +669,7 @@ class BaseAutoencoder(
             raise_with_column(X, error)
             raise
         if codes.shape[1] != self.n_components:
-            raise ValueError(f"codes must have n_components={self.n_components} columns, however: {codes.shape[1]}")
+            raise ValueError(f"codes must have n_components={self.n_components} columns, got {codes.shape[1]}")
         cells = self.net_.apply(
             lambda module, batch: module.decode(batch.x),
             Rows(Batch(self._codes(np.require(codes, requirements="W")))),
@@ -809,7 +809,7 @@ class BaseAutoencoder(
             if it holds numbers; if it does not, its cells stay missing.
         """
         if n_draws is not None and not Whole(1).admits(n_draws):
-            raise ValueError(f"n_draws must be {Whole(1)} or None, however: {n_draws!r}")
+            raise ValueError(f"n_draws must be {Whole(1)} or None, got {n_draws!r}")
         container = self._container(X, reset=False)
         rows = self._encoded_rows(self._cells(container, self.handle_unknown))
 
@@ -853,7 +853,7 @@ class BaseAutoencoder(
             If ``y`` holds what is no class of the fit, or a class that next to no generated row is of.
         """
         if not Whole(1).admits(n_samples):
-            raise ValueError(f"n_samples must be {Whole(1)}, however: {n_samples!r}")
+            raise ValueError(f"n_samples must be {Whole(1)}, got {n_samples!r}")
         random = random_of(random_state)
         cells = self._generated(n_samples, random) if y is None else self._generated_of(y, n_samples, random)
         return self._schema.restored(np.concatenate([self._table.decode(part) for part in cells.split(CHUNK)]))
@@ -870,14 +870,16 @@ class BaseAutoencoder(
         """Return generated cells of classes, (n_samples, n_cells)."""
         classes = self._target.classes
         if classes is None:
-            raise ValueError("rows of a class need a fit with y and task='classification', however there was none")
+            raise ValueError(
+                "y must be None after a fit without classes, got a class: fit with y and task='classification'"
+            )
         y = with_nan(y)
         wanted = np.broadcast_to(np.asarray(y), n_samples) if np.asarray(y).ndim == 0 else np.asarray(y)
         labels = (label if isinstance(label, Hashable) else repr(label) for label in wanted.ravel().tolist())
         unknown = set(labels) - set(classes.tolist())
         if wanted.shape != (n_samples,) or unknown:
             raise ValueError(
-                f"y must be a class or hold n_samples={n_samples} of the classes {classes.tolist()}, however: "
+                f"y must be a class or hold n_samples={n_samples} of the classes {classes.tolist()}, got "
                 f"{sorted(unknown, key=str) or f'shape {wanted.shape}'}"
             )
         return rows_of_classes(

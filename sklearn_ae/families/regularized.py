@@ -100,7 +100,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
 
     def _module(self, problem: Problem) -> Autoencoder:
         if self.noise_kind == "mask" and self.noise >= 1:
-            raise ValueError(f"noise must lie in [0, 1) with noise_kind='mask', however: noise={self.noise!r}")
+            raise ValueError(f"noise must lie in [0, 1) with noise_kind='mask', got noise={self.noise!r}")
         corruption = CORRUPTIONS[self.noise_kind](self.noise, problem.layout.n_numbers) if self.noise else None
         return self._autoencoder(problem, PointCode, UnitGaussian, corruption)
 

@@ -33,7 +33,7 @@ class Samples(NamedTuple):
         """Set a share of the rows aside: shuffled, and stratified where every stratum has rows enough."""
         n = self.X.shape[0]
         if n < 2:
-            raise ValueError(f"early_stopping=True needs at least 2 rows, however: {n}. Give X_val, or more rows")
+            raise ValueError(f"early_stopping=True needs at least 2 rows, got {n}. Give X_val, or more rows")
         n_aside = min(n - 1, max(1, round(fraction * n)))
         if strata is not None:
             _, counts = np.unique(strata, return_counts=True)
@@ -49,7 +49,7 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
         return None
     sample_weight = with_nan(sample_weight)  # a masked weight is no weight
     if np.ndim(np.asarray(sample_weight)) != 1:
-        raise ValueError(f"sample_weight must be 1-dimensional, however: shape {np.shape(np.asarray(sample_weight))}")
+        raise ValueError(f"sample_weight must be 1-dimensional, got shape {np.shape(np.asarray(sample_weight))}")
     if np.asarray(sample_weight).dtype.kind in "mM":
         raise TypeError(f"sample_weight must hold numbers, got times ({np.asarray(sample_weight).dtype})")
     try:
@@ -59,9 +59,9 @@ def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.fl
         raise kind(f"sample_weight must hold finite numbers, got: {error}") from error
     check_consistent_length(X, weight)
     if (weight < 0).any():
-        raise ValueError(f"sample_weight must not be negative, however its least value is {weight.min():g}")
+        raise ValueError(f"sample_weight must not be negative, got {weight.min():g}")
     if not weight.any():
-        raise ValueError("sample_weight must hold a non-zero value, however all are zero")
+        raise ValueError("sample_weight must hold a non-zero value, got zeros only")
     return weight
 
 

@@ -126,7 +126,7 @@ class ClassTarget(Target):
             wrong = {label: weight for label, weight in self.class_weight.items() if not Number(0).admits(weight)}
             if unknown or wrong:
                 raise ValueError(
-                    f"class_weight must give classes of {self.classes.tolist()} weights of at least 0, however: "
+                    f"class_weight must give classes of {self.classes.tolist()} weights of at least 0, got "
                     f"class_weight={self.class_weight!r}"
                 )
         return self
@@ -141,7 +141,7 @@ class ClassTarget(Target):
         labels = y[labeled]
         unknown = np.setdiff1d(labels, self.classes)
         if len(unknown):
-            raise ValueError(f"y must hold labels of {self.classes.tolist()} only, however it holds {unknown.tolist()}")
+            raise ValueError(f"y must hold labels of {self.classes.tolist()} only, got {unknown.tolist()}")
         index, counts = np.zeros(len(y), dtype=np.int64), np.zeros(len(y))
         index[labeled] = np.searchsorted(self.classes, labels)
         counts[labeled] = weight[labeled] * self._weight_of_class(index[labeled], weight[labeled])[index[labeled]]
@@ -193,7 +193,7 @@ class ValueTarget(Target):
     def learn(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
         """Learn location and spread."""
         if class_weight is not None:
-            raise ValueError(f"class_weight must be None with task='regression', however: {class_weight!r}")
+            raise ValueError(f"class_weight must be None with task='regression', got {class_weight!r}")
         labeled = ~is_unlabeled(y, unlabeled)
         values, weight = _numbers(y[labeled]), None if weight is None else weight[labeled]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -248,9 +248,12 @@ def check_labeled(y: NDArray, unlabeled: Any) -> None:
     """Raise if no row has a label; warn if the marker of unlabelled rows is never used."""
     labeled = ~is_unlabeled(y, unlabeled)
     if not labeled.any():
-        raise ValueError(f"y must hold at least one labelled sample, however all {len(y)} are {unlabeled!r}")
+        raise ValueError(f"y must hold at least one labelled sample, got {len(y)} times {unlabeled!r}")
     if unlabeled is not None and labeled.all():
-        warn(f"unlabeled={unlabeled!r}, however no row of y is: a meta-estimator may have encoded the labels")
+        warn(
+            f"unlabeled must be a value of y, got {unlabeled!r}, which no row of it is: a meta-estimator may have "
+            "encoded the labels"
+        )
 
 
 def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:

@@ -262,7 +262,7 @@ class VariationalAutoencoder(BaseAutoencoder):
             return (self._autoencoder_phase(problem, terms, {"kl": self.beta}),)
         if self.beta != 1:
             raise ValueError(
-                f"the importance-weighted bound (n_draws > 1) has no beta, however: n_draws={self.n_draws!r} and "
+                f"the importance-weighted bound (n_draws > 1) has no beta, got n_draws={self.n_draws!r} and "
                 f"beta={self.beta!r}. Set one of them to 1"
             )
         bound: Term = partial(importance_weighted_bound, prior=prior)

@@ -87,7 +87,8 @@ class NumericTable:
         too_large = ~np.isfinite(mean) | ~np.isfinite(variance)
         if too_large.any():
             raise ValueError(
-                f"X must have a finite variance, however columns {_named(too_large, labels)} are too large for one"
+                "X must have a finite variance, got numbers that are too large for one in columns "
+                f"{_named(too_large, labels)}"
             )
         if all_missing.any():
             warn(f"columns {_named(all_missing, labels)} have no observed value: nothing is learned of them")
@@ -244,7 +245,7 @@ def _check_unit_interval(parts: Iterator[NDArray], likelihood: str) -> None:
         low, high = np.nanmin(part, initial=low), np.nanmax(part, initial=high)
     if low < 0 or high > 1:
         raise ValueError(
-            f"with likelihood='bernoulli' X must lie in [0, 1], however it lies in [{low:g}, {high:g}]: divide by the "
+            f"with likelihood='bernoulli' X must lie in [0, 1], got values in [{low:g}, {high:g}]: divide by the "
             "largest value, or set likelihood='gaussian'"
         )
 
@@ -254,7 +255,7 @@ def _check_counts(parts: Iterator[NDArray], likelihood: str) -> None:
         wrong = part[(part < 0) | (part != np.rint(part)) & ~np.isnan(part)]
         if len(wrong):
             raise ValueError(
-                f"with likelihood={likelihood!r} X must hold counts, 0, 1, 2, ..., however it holds {wrong[0]:g}: set "
+                f"with likelihood={likelihood!r} X must hold counts, 0, 1, 2, ..., got {wrong[0]:g}: set "
                 "likelihood='gaussian'"
             )
 

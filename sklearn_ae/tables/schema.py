@@ -144,7 +144,7 @@ class Schema:
             unknown = [name for name in asked if name not in self.container.names]
             if unknown:
                 raise ValueError(
-                    f"column_weight must name columns of X, however: {unknown!r} among {self.container.names!r}"
+                    f"column_weight must name columns of X, got {unknown!r} among {self.container.names!r}"
                 )
             asked = [asked.get(name, 1.0) for name in self.container.names]
         try:
@@ -152,7 +152,7 @@ class Schema:
         except (TypeError, ValueError):
             weights = np.full(n, np.nan)  # words
         if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
-            raise ValueError(f"column_weight must hold {n} numbers, none of them negative, however: {asked!r}")
+            raise ValueError(f"column_weight must hold {n} numbers, none of them negative, got {asked!r}")
         return weights[self.order].tolist()
 
     def restored(self, cells: NDArray, like: Any = None) -> Any:
@@ -187,8 +187,8 @@ def _numeric(container: Container, position: int, left_out: NDArray[np.bool_] | 
     kind = container.kind(position)
     if kind == "category":
         raise ValueError(
-            f"columns of strings are categories, however {container.label(position)} is not among "
-            "categorical_features: name it there, or leave the default categorical_features='from_dtype'"
+            f"columns of strings must be among categorical_features, got {container.label(position)} "
+            "that is not: name it there, or leave the default categorical_features='from_dtype'"
         )
     if kind == "truth":
         return Truth(likelihood or "bernoulli")
@@ -222,8 +222,7 @@ def _categorical(container: Container, asked: Any) -> NDArray[np.bool_]:
     if asked.dtype.kind == "b":
         if asked.shape != (n,):
             raise ValueError(
-                f"categorical_features as a mask must have one entry for each of {n} columns, however: "
-                f"shape {asked.shape}"
+                f"categorical_features as a mask must have one entry for each of {n} columns, got shape {asked.shape}"
             )
         return asked
     known = container.names if asked.dtype.kind not in "iu" else list(range(n))
@@ -241,8 +240,8 @@ def _likelihoods(container: Container, asked: str | Mapping[Any, str]) -> list[s
         return [None if asked == "auto" else asked] * len(container.names)
     unknown = [name for name in asked if name not in container.names]
     if unknown:
-        raise ValueError(f"likelihood must name columns of X, however: {unknown!r} among {container.names!r}")
+        raise ValueError(f"likelihood must name columns of X, got {unknown!r} among {container.names!r}")
     wrong = [kind for kind in asked.values() if kind not in ("auto", *NUMERIC)]
     if wrong:
-        raise ValueError(f"likelihood of a column must be one of {['auto', *NUMERIC]}, however: {wrong[0]!r}")
+        raise ValueError(f"likelihood of a column must be one of {['auto', *NUMERIC]}, got {wrong[0]!r}")
     return [None if asked.get(name, "auto") == "auto" else asked[name] for name in container.names]

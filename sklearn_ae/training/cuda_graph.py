@@ -35,7 +35,7 @@ def record(computation: Callable[[], Result]) -> tuple[Result, Callable[[], obje
             result = computation()
     except RuntimeError as error:
         warnings.warn(
-            f"a step can be replayed if it can be captured as a CUDA graph, however: {error}. It is run as it is "
+            f"a step that can't be captured as a CUDA graph is not replayed: {error}. It is run as it is "
             "written, which is slower",
             RuntimeWarning,
             stacklevel=2,

@@ -174,7 +174,9 @@ def _run_stack(fits: list[Fit], progress: Progress) -> str:
     except torch.OutOfMemoryError:
         return "too large"
     except (RuntimeError, ValueError, TypeError) as error:
-        progress.explain(f"fits are trained together where torch.vmap knows what they compute, however: {error}")
+        progress.explain(
+            f"fits are trained together where torch.vmap knows what they compute, which it does not here: {error}"
+        )
         return "alone"
     is_new = True
     while 2 * len(_unended(fits)) > len(fits):

@@ -103,10 +103,10 @@ def check_callbacks(callbacks: Sequence[Any]) -> Sequence[Any]:
         callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
         kind = callback if isinstance(callback, type) else type(callback)
         if not issubclass(kind, Callback):
-            raise TypeError(f"callbacks must hold callbacks of skorch, however: callbacks={list(callbacks)!r}")
+            raise TypeError(f"callbacks must hold callbacks of skorch, got callbacks={list(callbacks)!r}")
         if issubclass(kind, EpochScoring | BatchScoring):
             raise TypeError(
-                f"callbacks can't score rows, which they would meet as the module sees them, however: {callback!r}. "
+                f"callbacks must not score rows, which they would meet as the module sees them, got {callback!r}. "
                 "Give X_val to fit, and find what happens on it in history_"
             )
     return callbacks
@@ -365,9 +365,9 @@ class AutoencoderNet(NeuralNet):
     def why_alone(self) -> str | None:
         """What keeps the net from being trained with others, if anything does."""
         if listeners := self._listeners("on_batch_begin", "on_batch_end", "on_grad_computed"):
-            return f"callbacks may not listen to batches or gradients, however one of {', '.join(listeners)} does"
+            return f"callbacks must not listen to batches or gradients, got {', '.join(listeners)}"
         if not all(optimizer.is_alone for optimizer in self.optimizers_by_phase().values()):
-            return "no two phases may move the same parameters, however some do"
+            return "no two phases may move the same parameters, and some do"
         return None
 
     def precision(self) -> AbstractContextManager[Any]:
@@ -441,7 +441,7 @@ class AutoencoderNet(NeuralNet):
         if not all(parameter.requires_grad for parameter in moved):
             frozen = [name for name, parameter in self.module_.named_parameters() if not parameter.requires_grad]
             raise ValueError(
-                f"all parameters are trained, however {', '.join(frozen)} need no gradient. To keep some as they are, "
+                f"all parameters must need a gradient, got frozen ones: {', '.join(frozen)}. To keep some as they are, "
                 "set their gradients to 0 in on_grad_computed of a callback"
             )
 
@@ -454,7 +454,7 @@ class AutoencoderNet(NeuralNet):
             values = ", ".join(f"{name}={mean:g}" for name, mean in wrong.items())
             rates = ", ".join(f"{settings['lr']:g} ({phase})" for phase, settings in self.optimizers.items())
             raise ValueError(
-                f"the loss must stay finite, however it became {next(iter(wrong.values())):g} in epoch "
+                f"the loss must stay finite, got {next(iter(wrong.values())):g} in epoch "
                 f"{len(self.history)}: {values}. The usual causes are a learning rate that is too large, here "
                 f"learning_rate={rates}, and extreme values in X that scale=False lets through"
             )

@@ -71,13 +71,13 @@ class Evaluation(NamedTuple):
 def _summary(name: str, values: Tensor, batch: Batch) -> Tensor:
     """(n,) or () -> (): the weighted mean over the batch."""
     if not isinstance(values, Tensor):
-        raise TypeError(f"the term {name!r} must return a tensor, however: {type(values).__name__}")
+        raise TypeError(f"the term {name!r} must return a tensor, got {type(values).__name__}")
     if values.ndim == 0:
         return values
     if values.shape != batch.x.shape[:1]:
         raise ValueError(
             f"the term {name!r} must return one value per sample, shape ({batch.x.shape[0]},), or one for the batch, "
-            f"shape (), however: shape {tuple(values.shape)}"
+            f"shape (), got shape {tuple(values.shape)}"
         )
     return weighted_mean(values, batch.weight)
 

@@ -246,7 +246,7 @@ def test_values_in_the_unit_interval_pass(kind, rows):
     [([[0.0, 1.5]], r"\[0, 1.5\]"), ([[-0.25, 1.0]], r"\[-0.25, 1\]"), ([[255.0, np.nan]], r"\[0, 255\]")],
 )
 def test_values_outside_the_unit_interval_raise(kind, rows, interval):
-    with pytest.raises(ValueError, match=f"X must lie in .0, 1., however it lies in {interval}: divide by"):
+    with pytest.raises(ValueError, match=f"X must lie in .0, 1., got values in {interval}: divide by"):
         check_support(kind(np.array(rows)), PROBABILITIES)
 
 

@@ -201,7 +201,7 @@ def test_a_term_of_a_wrong_shape_raises_its_name(term):
 
 
 def test_a_term_that_is_no_tensor_raises_its_name():
-    with pytest.raises(TypeError, match="'my_term' must return a tensor, however: float"):
+    with pytest.raises(TypeError, match="'my_term' must return a tensor, got float"):
         Phase("own", ("encoder",), {"my_term": number}).evaluate(autoencoder(), Batch(X))
 
 

@@ -444,7 +444,7 @@ class Batches(Callback):
 
 def test_one_whose_callback_wants_batches_is_trained_alone():
     make = [regularized(k, callbacks=[Batches()] if k > 1 else None) for k in range(4)]
-    with pytest.warns(RuntimeWarning, match="may not listen to batches or gradients, however one of Batches") as said:
+    with pytest.warns(RuntimeWarning, match="must not listen to batches or gradients, got Batches") as said:
         counts, errors = train_together(make, [(X, Y)] * 4)
     assert len(said) == 1
     assert (counts["together"], counts["alone"], errors) == (2, 2, {})
