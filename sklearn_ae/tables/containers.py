@@ -136,8 +136,8 @@ class ArrayContainer(Container):
         return
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> NDArray:
-        """Return an array, of objects if this one holds objects."""
-        dtype = object if self.array.dtype == object else None
+        """Return an array, of objects if this one holds objects or strings."""
+        dtype = object if self.array.dtype.kind in "OSU" else None
         return np.stack(
             [column.astype(dtype or (column.dtype if column.dtype.kind == "f" else float)) for column in columns],
             axis=1,

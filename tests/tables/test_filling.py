@@ -300,3 +300,12 @@ def test_a_list_may_have_gaps(gap):
     assert np.isfinite(filled).all()
     assert filled[:, 1].tolist() == [2, 3, 5]
     assert filled.tolist() == model.impute(np.array([[1, 2], [np.nan, 3], [4, 5]])).tolist()
+
+
+def test_an_array_of_strings_may_hold_categories():
+    rows = np.array([["a", "x"], ["b", "y"]] * 4)
+    model = tiny(categorical_features=[0, 1]).fit(rows)
+    for made in (model.sample(3, random_state=0), model.inverse_transform(model.transform(rows))):
+        assert set(made[:, 0].tolist()) <= {"a", "b"}
+        assert set(made[:, 1].tolist()) <= {"x", "y"}
+    assert model.impute(rows).tolist() == rows.tolist()
