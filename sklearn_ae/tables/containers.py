@@ -128,7 +128,7 @@ class ArrayContainer(Container):
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
-        in_place = list(positions) == self.names and self.array.dtype.kind == "f"
+        in_place = list(positions) == self.names and self.array.dtype in (np.float64, np.float32)
         return self.array if in_place else Frame(self.array[:, list(positions)], [self.label(p) for p in positions])
 
     def ordered_categories(self, position: int) -> None:

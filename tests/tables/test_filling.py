@@ -309,3 +309,10 @@ def test_an_array_of_strings_may_hold_categories():
         assert set(made[:, 0].tolist()) <= {"a", "b"}
         assert set(made[:, 1].tolist()) <= {"x", "y"}
     assert model.impute(rows).tolist() == rows.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, ">f8", ">f4", "f2"])
+def test_an_array_of_unusual_floats_may_have_likelihoods_by_column(dtype):
+    rows = np.arange(12.0).reshape(4, 3)
+    codes = tiny(likelihood={0: "poisson"}).fit(rows.astype(dtype)).transform(rows)
+    assert codes == pytest.approx(tiny(likelihood={0: "poisson"}).fit(rows).transform(rows), rel=1e-3, abs=1e-3)
