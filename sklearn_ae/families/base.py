@@ -534,10 +534,9 @@ class BaseAutoencoder(
     def _check_y(self, y: ArrayLike | None, X: ArrayLike) -> NDArray | None:
         if self.task is None or y is None:
             return None
-        if np.asarray(y).ndim == 0:
-            raise TypeError(f"y must hold a label or value for each row, got {y!r}")
-        check_consistent_length(X, y)
-        return check_target(y, self.unlabeled)
+        checked = check_target(y, self.unlabeled)
+        check_consistent_length(X, checked)
+        return checked
 
     def _learn_target(self, samples: Samples) -> Target:
         if samples.y is None or self.task is None:

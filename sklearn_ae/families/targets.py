@@ -224,8 +224,11 @@ TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": C
 def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
     """Return y as an array of shape (n,) whose labelled rows are finite; what is missing in it is NaN."""
     y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
+    n_dimensions = y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim
+    if n_dimensions == 0:
+        raise TypeError(f"{name} must hold a label or value for each row, got {y!r}")
     checked: NDArray = with_nan(column_or_1d(y))
-    if np.asarray(y).ndim > 1:
+    if n_dimensions > 1:
         warn(COLUMN, DataConversionWarning)
     labels = checked[~is_unlabeled(checked, unlabeled)]
     if labels.dtype == object and (labels != labels).any():  # noqa: PLR0124 - holds for NaN only

@@ -128,7 +128,7 @@ class ArrayContainer(Container):
 
     def numbers(self, positions: Sequence[int]) -> Source:
         """Return columns of numbers; missing cells are NaN."""
-        in_place = list(positions) == self.names and self.array.dtype.kind == "f"
+        in_place = list(positions) == self.names and self.array.dtype in (np.float64, np.float32)
         return self.array if in_place else Frame(self.array[:, list(positions)], [self.label(p) for p in positions])
 
     def ordered_categories(self, position: int) -> None:
@@ -136,8 +136,8 @@ class ArrayContainer(Container):
         return
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> NDArray:
-        """Return an array, of objects if this one holds objects."""
-        dtype = object if self.array.dtype == object else None
+        """Return an array, of objects if this one holds objects or strings."""
+        dtype = object if self.array.dtype.kind in "OSU" else None
         return np.stack(
             [column.astype(dtype or (column.dtype if column.dtype.kind == "f" else float)) for column in columns],
             axis=1,

@@ -300,3 +300,19 @@ def test_a_list_may_have_gaps(gap):
     assert np.isfinite(filled).all()
     assert filled[:, 1].tolist() == [2, 3, 5]
     assert filled.tolist() == model.impute(np.array([[1, 2], [np.nan, 3], [4, 5]])).tolist()
+
+
+def test_an_array_of_strings_may_hold_categories():
+    rows = np.array([["a", "x"], ["b", "y"]] * 4)
+    model = tiny(categorical_features=[0, 1]).fit(rows)
+    for made in (model.sample(3, random_state=0), model.inverse_transform(model.transform(rows))):
+        assert set(made[:, 0].tolist()) <= {"a", "b"}
+        assert set(made[:, 1].tolist()) <= {"x", "y"}
+    assert model.impute(rows).tolist() == rows.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.longdouble, ">f8", ">f4", "f2"])
+def test_an_array_of_unusual_floats_may_have_likelihoods_by_column(dtype):
+    rows = np.arange(12.0).reshape(4, 3)
+    codes = tiny(likelihood={0: "poisson"}).fit(rows.astype(dtype)).transform(rows)
+    assert codes == pytest.approx(tiny(likelihood={0: "poisson"}).fit(rows).transform(rows), rel=1e-3, abs=1e-3)
