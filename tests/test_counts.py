@@ -49,7 +49,7 @@ def check(family, likelihood, X, seed):
 
 @families
 @pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_few_rows_of_counts_of_all_sizes_are_learned(family, likelihood, seed):
     # Samples of a likelihood that is right: a Poisson distribution can't be what a million of dispersion .5 is.
     check(family, likelihood, counts(20, seed, (1e-9,) if likelihood == "poisson" else (1e-9, 0.5)), seed)

@@ -171,7 +171,7 @@ TOGETHER = {
 @pytest.mark.parametrize(
     ("case", "variant"),
     [
-        pytest.param(case, variant, marks=[] if variant == OFTEN else pytest.mark.slow)
+        pytest.param(case, variant, marks=[] if variant == OFTEN and case != "numbers" else pytest.mark.slow)
         for case in TOGETHER
         for variant in INTRICATE
     ],
