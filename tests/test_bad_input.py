@@ -429,7 +429,7 @@ def test_one_row_can_not_be_split(family):
 NAN, INF = float("nan"), float("inf")
 SHARED = {
     "n_components": [0, -1, 1.0, True, False, "2", None, NAN, (2,)],
-    "hidden_layer_sizes": [(0,), (8, 0), (-3, 4), (16.0,), 16, "16", None, (True,), ("8",), {8: 8}],
+    "hidden_layer_sizes": [(0,), (8, 0), (-3, 4), (16.0,), 16, "16", None, (True,), ("8",), {8: 8}, {8, 4}],
     "activation": ["sigmoid", "RELU", None, 1, torch.relu],
     "dropout": [-0.1, 1, 1.0, NAN, INF, "0.1", True, None],
     "categorical_features": ["all", 3, True, {"a": 1}],

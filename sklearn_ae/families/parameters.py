@@ -1,6 +1,6 @@
 """What values a parameter may take, declared in its annotation, and the check before a fit."""
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import inf
@@ -103,7 +103,9 @@ class Sizes:
 
     def admits(self, value: Any) -> bool:
         """Whether the value is in the set."""
-        return isinstance(value, Collection) and not isinstance(value, str | dict) and all(map(Whole(1).admits, value))
+        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):  # a set has no order
+            return False
+        return all(map(Whole(1).admits, value))
 
     def __str__(self) -> str:
         return "a tuple of ints in the range [1, inf)"
