@@ -66,6 +66,13 @@ def test_new_categories_are_rare_where_there_are_rare_ones_and_missing_ones_neve
         numbered(plain, ["new"], "error")
 
 
+def test_cells_that_can_not_be_categories_are_refused_by_their_column():
+    column, *_ = categories(["a", "a", "b"])
+    cells = np.fromiter([["a"], ["b"]], dtype=object, count=2)
+    with pytest.raises(TypeError, match=r"got \['a'\] in column 'c'"):
+        column.numbered(cells, np.zeros(2, dtype=bool), "column 'c'", "ignore")
+
+
 def test_a_column_without_a_category_has_one_that_no_cell_is_of():
     column, *_ = categories([None, None])
     assert numbered(column, [None, "a"]) == [0, 0]
