@@ -192,8 +192,8 @@ class Categories(Column):
             numbers = np.fromiter((number(v, NEW) for v in values.tolist()), np.int32, len(values))
         except TypeError as error:  # lists and the like can't be looked up
             raise TypeError(
-                f"categories must be values such as strings or numbers, got {values[~missing][0]!r} in {label}: convert "
-                "them, for example to strings"
+                f"categories must be values such as strings or numbers, got {values[~missing][0]!r} in {label}: "
+                "convert them, for example to strings"
             ) from error
         numbers[missing] = 0
         new = numbers == NEW
