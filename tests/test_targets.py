@@ -471,6 +471,14 @@ def test_labels_of_several_types_are_refused_by_name():
         tiny().fit(X, INDEX).score(X, LETTERS[INDEX])
 
 
+@pytest.mark.parametrize("labels", [[{}], [{}, {}], ["a", 0], [None, ()]])
+def test_labels_that_are_no_classes_are_refused_after_a_fit(labels):
+    model = tiny().fit(X, INDEX)
+    y = np.fromiter(labels * (N // len(labels)), dtype=object, count=N)
+    with pytest.raises((TypeError, ValueError), match="y must hold labels|Input y contains NaN"):
+        model.partial_fit(X, y)
+
+
 @pytest.mark.parametrize(
     ("classes", "match"),
     [

@@ -139,7 +139,11 @@ class ClassTarget(Target):
     def _encode(self, y: NDArray, weight: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         labeled = ~is_unlabeled(y, self.unlabeled)
         labels = y[labeled]
-        unknown = np.setdiff1d(labels, self.classes)
+        try:
+            unknown = np.setdiff1d(labels, self.classes)
+        except TypeError as error:  # they can't be compared with the classes
+            some, got = self.classes[:5].tolist(), labels[:5].tolist()
+            raise TypeError(f"y must hold labels such as {some}, got {got}") from error
         if len(unknown):
             raise ValueError(f"y must hold labels of {self.classes.tolist()} only, got {unknown.tolist()}")
         index, counts = np.zeros(len(y), dtype=np.int64), np.zeros(len(y))
