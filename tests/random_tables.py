@@ -91,7 +91,7 @@ PANDAS = {
     "string": Kind(*WORD, pandas_of("string")),
     "category": Kind(*WORD, pandas_of(pd.CategoricalDtype([*WORDS, "never", "new"]))),
     "category as found": Kind(*WORD, pandas_of("category")),
-    "ordered category": Kind(*WORD, pandas_of(pd.CategoricalDtype(["b", "a", "", "c"], ordered=True))),
+    "ordered category": Kind(*WORD, pandas_of(pd.CategoricalDtype(["b", "a", "", "c", "new", "never"], ordered=True))),
     "category of ints": Kind(*WHOLE, pandas_of(pd.CategoricalDtype(sorted({*INTS, *FAR_INTS})))),
     "object words": Kind(*WORD, objects_of),
     "object ints": Kind((*INTS, np.int8(3)), (*FAR_INTS, 2**70, 2**63), objects_of),
