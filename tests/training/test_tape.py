@@ -3,6 +3,7 @@
 import threading
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -340,3 +341,22 @@ def test_threads_record_at_the_same_time():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "equal"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], True),
+        ([1.0, 2.0000001], [1.0, 2.0], True),
+        ([1.0, 2.01], [1.0, 2.0], False),
+        ([1.0, np.inf, np.nan], [1.0, np.inf, np.nan], True),
+        ([1.0000001, np.inf, np.nan], [1.0, np.inf, np.nan], True),
+        ([1.0], [np.inf], False),
+        ([np.inf], [1.0], False),
+        ([-np.inf], [np.inf], False),
+        ([1.0], [np.nan], False),
+        ([np.nan], [1.0], False),
+    ],
+)
+def test_tensors_are_close_if_they_are_equal_but_for_rounding(found, expected, equal):
+    assert tape.close(torch.tensor(found), torch.tensor(expected)) is equal
