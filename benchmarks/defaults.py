@@ -37,7 +37,10 @@ SETTINGS = [
     {"hidden_layer_sizes": (256, 128)},
 ]
 FAMILIES = {"regularized": RegularizedAutoencoder, "variational": VariationalAutoencoder}
-OWN_SETTINGS = {"regularized": [{"penalty": None}], "variational": [{"noise": 1.0}, {"noise": "column"}]}
+OWN_SETTINGS = {
+    "regularized": [{"penalty": None}],
+    "variational": [{"observation_noise": 1.0}, {"observation_noise": "column"}],
+}
 
 
 def folds(X, y):

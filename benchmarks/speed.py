@@ -30,7 +30,7 @@ from sklearn.decomposition import PCA
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.training.fits import Fit
-from sklearn_ae.training.net import DRIVER
+from sklearn_ae.training.loop import DRIVER
 from sklearn_ae.training.threads import at_most, suited
 
 RESULTS = Path(__file__).parent / "results"
@@ -262,7 +262,7 @@ def begun(columns: int, hidden: tuple[int, ...], code: int, rows: int) -> Fit:
         RegularizedAutoencoder(code, hidden_layer_sizes=hidden, batch_size=rows, device="cpu", random_state=0).fit(X)
     DRIVER.reset(token)
     for _ in range(8):
-        reached[0].net.run_epoch(reached[0].epoch)
+        reached[0].training.run_epoch(reached[0].epoch)
     return reached[0]
 
 

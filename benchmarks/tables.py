@@ -146,7 +146,7 @@ def imputation(folder: Path) -> dict[str, dict[str, Figures]]:
     own = {
         "AutoencoderImputer": lambda rows: AutoencoderImputer(random_state=0).fit_transform(rows),
         "VariationalAutoencoder": lambda rows: (
-            VariationalAutoencoder(random_state=0, noise="column").fit(rows).impute(rows)
+            VariationalAutoencoder(random_state=0, observation_noise="column").fit(rows).impute(rows)
         ),
     }
     peers = {
@@ -257,7 +257,9 @@ def synthetic(folder: Path) -> dict[str, Figures]:
         "real rows": lambda rows: rows,
         "regularized": lambda rows: RegularizedAutoencoder(random_state=0).fit(rows).sample(len(rows), 0),
         "variational": lambda rows: (
-            VariationalAutoencoder(noise="column", max_iter=300, random_state=0).fit(rows).sample(len(rows), 0)
+            VariationalAutoencoder(observation_noise="column", max_iter=300, random_state=0)
+            .fit(rows)
+            .sample(len(rows), 0)
         ),
         "adversarial": lambda rows: AdversarialAutoencoder(random_state=0).fit(rows).sample(len(rows), 0),
         "Gaussian mixture": mixture,
@@ -318,7 +320,7 @@ def step(folder: Path) -> dict[str, float]:
         ratios = []
         for _ in range(3):
             model = Family(max_iter=4, batch_size=128, random_state=0).fit(mixed)
-            wide = random.normal(size=(n, model.module_.columns.n_inputs)).astype(np.float32)
+            wide = random.normal(size=(n, model.module_.likelihood.n_inputs)).astype(np.float32)
             plain = Family(max_iter=4, batch_size=128, random_state=0).fit(wide)
             ratios.append(model.history_["seconds"][1:].min() / plain.history_["seconds"][1:].min())
         results[Family.__name__] = float(np.median(ratios))

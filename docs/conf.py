@@ -1,4 +1,4 @@
-"""How the documentation is built: ``sphinx-build -W -b html docs docs/_build/html``."""
+"""Configuration of the documentation: ``sphinx-build -W -b html docs docs/_build/html``."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from figures import write_tables  # noqa: E402 - beside this file
 
 project = "sklearn_ae"
 author = "The sklearn_ae developers"
-copyright = f"2026, {author}"  # noqa: A001  Sphinx looks for this name
+copyright = f"2026, {author}"  # noqa: A001  Sphinx requires this name
 version = release = installed_version("sklearn-ae")
 
 extensions = [
@@ -30,13 +30,15 @@ source_suffix = {".rst": "restructuredtext"}
 default_role = "literal"
 
 html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_css_files = ["menu.css"]
 html_title = f"sklearn_ae {release}"
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
 html_sidebars = {"changelog": [], "theory": []}
 
 autosummary_generate = True
-autodoc_typehints = "none"  # the Parameters sections say it, with shapes
+autodoc_typehints = "none"  # they are in the Parameters sections, with shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # the class template lists the methods
 
@@ -50,19 +52,19 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "write_computation_times": False,
-    # A failing example fails the build, at its end, so that one build names them all.
+    # A failing example fails the build at its end, so that all failures are reported.
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
 }
 
 
 def is_of_sklearn(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out what scikit-learn writes: its docstrings refer to pages of its own documentation."""
+    """Skip members inherited from scikit-learn, whose docstrings refer to its own documentation."""
     written_there = str(getattr(obj, "__module__", "")).startswith("sklearn.")
     return True if written_there or re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
 
 
 def setup(app: Any) -> None:
-    """Write what is made from results, and connect what is defined here."""
+    """Write the tables of results, and connect the event handlers."""
     write_tables(Path(__file__).parent / "generated" / "figures")
     app.connect("autodoc-skip-member", is_of_sklearn)

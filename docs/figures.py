@@ -1,4 +1,4 @@
-"""Write the tables of the benchmark page from the results that the benchmarks left behind."""
+"""Write the tables of the benchmark page from the results of the benchmarks."""
 
 import csv
 import json
@@ -51,7 +51,7 @@ def _pivot(records: list[dict[str, Any]], row: str, heads: tuple[str, ...]) -> l
 
 
 def _speed(fits: list[dict[str, Any]]) -> list[list[str]]:
-    """Tell how long a fit takes beside each peer's, with the errors of reconstruction in brackets."""
+    """Return the time of a fit relative to each peer, with reconstruction errors in brackets."""
     peers = list(fits[0]["ratio_of_own"])
     lines = []
     for fit in fits:
@@ -59,7 +59,7 @@ def _speed(fits: list[dict[str, Any]]) -> list[list[str]]:
         cells = [f"{fit['ratio_of_own'][peer]:.2f} ({errors[peer]:.3f})" for peer in peers]
         network = f"{fit['network']}, {fit['batch']}"
         lines.append([network, f"{fit['median_seconds'][OWN]:.1f} s ({errors[OWN]:.3f})", *cells])
-    return [["network, batch", OWN, *(f"against {peer}" for peer in peers)], *lines]
+    return [["network, batch", OWN, *(f"relative to {peer}" for peer in peers)], *lines]
 
 
 def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
@@ -72,7 +72,7 @@ def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
             f"{of_case[case, peer]['peak_bytes'] / of_case[case, peer]['float32_copy_bytes']:.2f}" for peer in peers
         ]
         lines.append([case, *cells, *memory])
-    return [["table", *(f"seconds an epoch, {p}" for p in peers), *(f"memory, {p}" for p in peers)], *lines]
+    return [["table", *(f"seconds per epoch, {p}" for p in peers), *(f"memory, {p}" for p in peers)], *lines]
 
 
 def _threads(runs: list[dict[str, Any]]) -> list[list[str]]:
@@ -87,7 +87,7 @@ def _threads(runs: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
-    """Tell the seconds of searches on one core and on two, and their ratios in brackets."""
+    """Return the seconds of searches on one core and on two, with ratios in brackets."""
     pairs = {
         "one core: together / one after another": ("together, one core", "one after another", "ratio, one core"),
         "two cores: together / two processes": ("together, two cores", "two processes", "ratio, two cores"),
@@ -100,7 +100,7 @@ def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
 
 
 def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """Tell what came out for each table, a column for each way."""
+    """Return the results of each table, one column per method."""
     ways = list(next(iter(results.values())))
     lines = [[table, *(_figure(of_way[way]) for way in ways)] for table, of_way in results.items()]
     return [["table", *ways], *lines]
@@ -113,7 +113,7 @@ def _figure(value: Any) -> str:
 
 
 def _draw_speed(fits: list[dict[str, Any]], path: Path) -> None:
-    """Draw how long a fit takes beside each peer's, on a line for each peer."""
+    """Draw the time of a fit relative to each peer."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
     peers = list(dict.fromkeys(peer for fit in fits for peer in fit["ratio_of_own"]))
@@ -130,7 +130,7 @@ def _draw_speed(fits: list[dict[str, Any]], path: Path) -> None:
 
 
 def _draw_searches(results: dict[str, dict[str, float]], path: Path) -> None:
-    """Draw the seconds of searches against their number of fits, a line for each way."""
+    """Draw the seconds of searches against their number of fits."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for (way, seconds), marker in zip(results.items(), "osD^", strict=True):

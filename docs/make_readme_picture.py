@@ -18,13 +18,13 @@ PICTURE = Path(__file__).parent / "_static" / "readme.png"
 
 
 def mosaic(rows: np.ndarray, n_rows: int, n_columns: int) -> np.ndarray:
-    """Return images side by side, a gap between them; (n, 64) -> (10 n_rows, 10 n_columns)."""
+    """Return a grid of images; (n, 64) -> (10 n_rows, 10 n_columns)."""
     images = np.pad(rows.reshape(n_rows, n_columns, 8, 8), [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=np.nan)
     return images.swapaxes(1, 2).reshape(10 * n_rows, 10 * n_columns)
 
 
 def main() -> None:
-    """Fit on three quarters of the digits, draw the codes of the others and new rows."""
+    """Fit to three quarters of the digits, plot codes of the others and generated rows."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, _, y_test = train_test_split(X, y, stratify=y, random_state=0)
     plane = VariationalAutoencoder(2, scale="common", random_state=0).fit(X_train)

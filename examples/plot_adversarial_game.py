@@ -2,13 +2,14 @@ r"""
 The game of the adversarial autoencoder
 =======================================
 
-A discriminator :math:`D` learns to tell rows from generated ones. The decoder, as generator :math:`G`, learns to fool
-it. The value of the game is :math:`V(D, G) = E \log D(x) + E \log(1 - D(G(z)))`. At its equilibrium nothing can be told
-apart, :math:`D = 1/2` everywhere, and :math:`V = -\log 4`.
+A discriminator :math:`D` learns to distinguish rows from generated ones. The decoder, the generator :math:`G`, learns
+to generate rows that the discriminator takes for real. The value of the game is
+:math:`V(D, G) = E \log D(x) + E \log(1 - D(G(z)))`. At its equilibrium :math:`D = 1/2` everywhere, and
+:math:`V = -\log 4`.
 """
 
 # %%
-# Two problems in the plane: one Gaussian, and eight of them on a ring. The value is in ``history_``, once an epoch.
+# Two problems in two dimensions: one Gaussian, and eight of them on a ring. ``history_`` has the value of each epoch.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,8 +30,8 @@ def ring(n):
     return 4 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.2 * random.normal(size=(n, 2))
 
 
-def told_apart(real, generated):
-    """Return how well a fresh classifier tells them apart: the area under its ROC curve, 1/2 for not at all."""
+def distinguished(real, generated):
+    """Return how well a new classifier distinguishes them: the area under its ROC curve, 1/2 for not at all."""
     rows, is_real = np.concatenate([real, generated]), np.repeat([1, 0], [len(real), len(generated)])
     return cross_val_score(
         HistGradientBoostingClassifier(random_state=0), rows, is_real, cv=5, scoring="roc_auc"
@@ -51,27 +52,27 @@ ax.legend(frameon=False)
 plt.show()
 
 # %%
-# Both values come close to :math:`-\log 4`. That alone proves nothing: a discriminator that has learned too little gets
-# there as well. So let a fresh classifier judge, on fresh rows.
+# Both values approach :math:`-\log 4`. That alone proves nothing: a discriminator that has learned too little has this
+# value as well. So a new classifier is trained on new rows and samples.
 
 for name, model in models.items():
-    area = told_apart(problems[name](1500), model.sample(1500, random_state=0))
+    area = distinguished(problems[name](1500), model.sample(1500, random_state=0))
     value = model.history_["value"].iloc[-1]
-    print(f"{name}: V - (-log 4) = {value + np.log(4):+.3f}, a fresh classifier reaches an AUC of {area:.2f}")
+    print(f"{name}: V - (-log 4) = {value + np.log(4):+.3f}, a new classifier has an AUC of {area:.2f}")
 
 # %%
-# The Gaussian is matched. On the ring the classifier finds much, although the value is almost that of the equilibrium:
-# some samples lie between the modes, because a continuous map of a connected prior cannot jump, and those at the modes
-# lie too close together. The shade is :math:`D(x)`.
+# Samples of the Gaussian are close to the data. On the ring the classifier distinguishes many samples, although the
+# value is almost that of the equilibrium: some samples are between the modes, because the decoder is continuous and the
+# support of the prior is connected, and those at the modes vary too little. Colours show :math:`D(x)`.
 
 fig, axes = plt.subplots(2, 2, figsize=(7.5, 7), layout="constrained", sharex="row", sharey="row")
 for row, (name, model) in zip(axes, models.items(), strict=True):
     low, high = real[name].min(axis=0) - 0.5, real[name].max(axis=0) + 0.5
     grid = np.stack(np.meshgrid(*np.linspace(low, high, 80).T), axis=-1)
-    belief = model.discriminate(grid.reshape(-1, 2)).reshape(80, 80)
+    probability = model.discriminate(grid.reshape(-1, 2)).reshape(80, 80)
     for ax, rows, what in zip(row, (real[name], model.sample(1500, random_state=0)), ("rows", "samples"), strict=True):
         shade = ax.pcolormesh(
-            *np.moveaxis(grid, -1, 0), belief, cmap="RdBu", vmin=0, vmax=1, alpha=0.6, rasterized=True
+            *np.moveaxis(grid, -1, 0), probability, cmap="RdBu", vmin=0, vmax=1, alpha=0.6, rasterized=True
         )
         ax.scatter(*rows.T, s=3, color="0.15")
         ax.set(

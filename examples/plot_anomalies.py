@@ -2,13 +2,12 @@
 Anomaly scores
 ==============
 
-A row that does not follow the pattern of the others is badly restored. ``score_samples`` says how badly: it is a
-log-likelihood, so low values mark unusual rows.
+A row that is unlike the others has a large reconstruction error. ``score_samples`` returns a log-likelihood, so low
+values mark unusual rows.
 """
 
 # %%
-# One digit is missing from the training rows. Test rows show nine known digits and the unknown one. Each digit takes
-# its turn.
+# One digit is removed from the training rows. The test rows contain all ten. This is repeated for each digit.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,7 +53,7 @@ methods = {
 
 
 def aurocs(X, unusual, seed=0, **settings):
-    """Return the area under the ROC curve of each method; half of the usual rows train."""
+    """Return the area under the ROC curve of each method; half of the usual rows are training rows."""
     train, usual = train_test_split(X[~unusual], test_size=0.5, random_state=seed)
     scaler = StandardScaler(with_std=not settings).fit(train)
     train, test = scaler.transform(train), scaler.transform(np.concatenate([usual, X[unusual]]))
@@ -71,8 +70,8 @@ for name, area in zip(methods, digits.mean(axis=0), strict=True):
     print(f"digits         {name:18s} {area:.3f}")
 
 # %%
-# The autoencoder is ahead of PCA with as many codes, and far ahead of the isolation forest. The plain distance to the
-# nearest neighbours is better still, and needs no training. It has to keep all training rows.
+# The autoencoder is better than PCA with as many components, and much better than the isolation forest. The distance to
+# the nearest neighbours is better still, and needs no training. It has to keep all training rows.
 
 fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
 for row, areas in enumerate(digits.T):
@@ -90,10 +89,9 @@ ax.invert_yaxis()
 plt.show()
 
 # %%
-# On a small table of measurements the picture changes. Malignant cases are simply larger, so the norm of the
-# standardised row finds them, and an autoencoder with rectified units, which follow large rows, adds nothing. Bounded
-# units follow less: ``activation="tanh"`` is often the better choice for anomalies in tables. Always print the norm
-# beside a clever score.
+# On a small table of measurements the order changes. Malignant cases have larger values, so the norm of the
+# standardised row finds them, and an autoencoder with unbounded activations, which also reconstructs outliers, is no
+# better. ``activation="tanh"`` is often better for anomalies in tables. Always compare with the norm.
 
 X, y = load_breast_cancer(return_X_y=True)
 tables = {

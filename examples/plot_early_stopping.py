@@ -2,14 +2,14 @@
 Early stopping inside a Pipeline
 ================================
 
-A small table and a wide network: the training loss goes on falling when nothing more is learned. Early stopping watches
-rows that do not train, ends the fit, and takes the weights of the best epoch back.
+With a small table and a wide network, the training loss decreases while the loss on other rows increases. Early
+stopping evaluates the loss on validation rows, stops the fit, and restores the weights of the best epoch.
 """
 
 # %%
-# ``early_stopping=True`` alone sets a tenth of the training rows aside. Here we watch rows of our own. They have to
-# pass the steps in front of the autoencoder, fitted on the training rows only. ``transform_input`` asks the pipeline to
-# do that.
+# By default ``early_stopping=True`` sets a tenth of the rows aside for validation. Here the validation rows are given.
+# They have to be transformed by the steps before the autoencoder, which are fitted to the training rows only.
+# ``transform_input`` of the pipeline does that.
 
 import matplotlib.pyplot as plt
 import sklearn
@@ -26,7 +26,7 @@ X_train, X_val, y_train, y_val = train_test_split(X_rest, y_rest, test_size=100,
 
 
 def fitted(**settings):
-    """Return a pipeline that was fitted while it watched the validation rows."""
+    """Return a pipeline that was fitted with validation rows."""
     autoencoder = RegularizedAutoencoder(4, max_iter=300, random_state=0, **settings)
     autoencoder.set_fit_request(X_val=True, y_val=True)
     to_normal = QuantileTransformer(n_quantiles=100, output_distribution="normal")
@@ -42,18 +42,18 @@ for name, model in models.items():
     print(f"{name:14s} {epochs:3d} epochs, accuracy on the test rows {model.score(X_test, y_test):.3f}")
 
 # %%
-# A difference of .007 is one test row, so the accuracies say little; the time does. The cost of the classes shows the
-# overfit: on validation rows it rises again, which means that the probabilities become too sure.
+# A difference of 0.007 is one test row, so the accuracies are equal within noise, and the difference is the time. The
+# cross-entropy on validation rows increases again: the network overfits, and its probabilities are overconfident.
 #
-# ``history_`` has a row for each epoch and a column for each term.
+# ``history_`` has one row per epoch and one column per term of the loss.
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 history = models["300 epochs"][-1].history_
 stop = models["stopped early"][-1].n_iter_
-for ax, term, title in zip(axes, ("reconstruction", "target"), ("reconstruction", "cost of the classes"), strict=True):
+for ax, term, title in zip(axes, ("reconstruction", "target"), ("reconstruction", "cross-entropy"), strict=True):
     ax.plot(history[term], color="tab:blue", label="training rows")
     ax.plot(history[f"valid_{term}"], color="tab:orange", label="validation rows")
-    ax.axvline(stop, color="0.5", linestyle=":", linewidth=1, label="stopped early here")
-    ax.set(title=title, xlabel="epoch", ylabel="nats a row")
+    ax.axvline(stop, color="0.5", linestyle=":", linewidth=1, label="stopped early")
+    ax.set(title=title, xlabel="epoch", ylabel="nats per row")
 axes[1].legend(frameon=False)
 plt.show()

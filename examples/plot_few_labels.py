@@ -1,18 +1,18 @@
 """
-Few labels, many rows
-=====================
+Semi-supervised learning with few labels
+========================================
 
-Labels are dear and rows are cheap. ``unlabeled=-1`` names the value of y that means "no label". Such rows train the
-decoder, and with it the code that the head reads.
+``unlabeled=-1`` is the value of y that marks rows without a label. These rows contribute to the reconstruction loss,
+and so to the codes from which the head predicts the class.
 """
 
 # %%
-# Five rows of a hundred keep their label. The autoencoder is compared with the same network that is given the labelled
-# rows only. Two other methods stand beside it: logistic regression on the labelled rows, and label spreading, which
-# passes labels on between neighbours.
+# Five percent of the rows keep their label. The autoencoder is compared with the same network trained on the labelled
+# rows only, with logistic regression on the labelled rows, and with label spreading, which propagates labels between
+# neighbours.
 #
-# Labels are few, so the target weighs less than its default, the number of columns: the rows without a label should
-# have their say in the code.
+# With few labels, ``target_weight`` should be smaller than its default, the number of columns, so that the unlabelled
+# rows have more influence on the codes.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -48,9 +48,9 @@ for name, mean in means.items():
     print(f"{name.replace(chr(10), ' '):40s} {mean:.3f}")
 
 # %%
-# The unlabelled rows help the network. They do not make it the best method for these images. Logistic regression on the
-# few labelled rows does as well. Label spreading is far ahead, since digits lie in tight clusters; it keeps the
-# training rows to predict, and gives no code and no way back to an image.
+# The unlabelled rows improve the network, but it is not the best method for these images. Logistic regression on the
+# labelled rows is as accurate. Label spreading is much better, since the digits form dense clusters; it has to keep the
+# training rows, and provides neither codes nor reconstructions.
 
 fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
 for row, name in enumerate(means):

@@ -1,17 +1,16 @@
 """
-Grid search, with y and without
-===============================
+Grid search with and without y
+==============================
 
-An autoencoder has settings, and a grid search can choose them. With y it goes by what comes out at the end of the
-pipeline. Without y it goes by the likelihood of held-out rows. Neither needs a ``scoring``. Many small fits are faster
-as one program: see :ref:`parallel`.
+A grid search selects parameters of an autoencoder: with y by the score of the pipeline, without y by the likelihood of
+held-out rows. Neither needs ``scoring``. Many small fits are faster if they are trained together: see :ref:`parallel`.
 """
 
 # %%
 # With y
 # ------
-# ``task=None`` keeps y away from the autoencoder. ``task="classification"`` trains its code on the labels as well.
-# Which is better in front of a linear model is a question for the grid.
+# With ``task=None`` the autoencoder ignores y. With ``task="classification"`` its codes are trained on the labels as
+# well. The grid contains both.
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
@@ -40,7 +39,7 @@ for settings, accuracy in zip(search.cv_results_["params"], search.cv_results_["
     print(f"{accuracy:.3f}  {settings}")
 
 # %%
-# The raw pixels are the yardstick. A linear model that has them all does without codes, and here it is ahead.
+# The baseline is a linear model on all pixels, which is better here.
 
 raw = cross_val_score(LogisticRegression(max_iter=5000), X, y, cv=3).mean()
 print(f"the best of the grid: {search.best_score_:.3f}; logistic regression on the pixels: {raw:.3f}")

@@ -1,16 +1,16 @@
 """
-A whole grid search in one program
-==================================
+Grid search with stacked fits
+=============================
 
-A grid search is many small fits. One after another they wait for Python most of the time. The joblib backend
-``"sklearn_ae"`` trains those of one kind together: one step moves all models.
+A grid search consists of many small fits, whose time is mostly overhead. The joblib backend ``"sklearn_ae"`` trains
+equal networks as a stack: each step updates all models.
 """
 
 # %%
 # A search with the backend
 # -------------------------
-# Nothing changes but the ``with``. The weight ``beta`` and the learning rate differ between the fits, and so do the
-# rows of the folds: these fits are of one kind. ``parallel_config(..., verbose=1)`` would show a bar over their epochs.
+# Only the context manager is added. The fits differ in ``beta``, in the learning rate and in the rows of the folds, so
+# they can be stacked. ``parallel_config(..., verbose=1)`` shows a progress bar.
 
 import time
 from contextlib import nullcontext
@@ -48,7 +48,7 @@ together, _ = searched(betas, rates, joblib.parallel_config(backend="sklearn_ae"
 alone, _ = searched(betas, rates, nullcontext())
 
 # %%
-# Each fit is what it would be alone, so the scores are the same.
+# Each fit gives the same result as alone, so the scores are equal up to rounding.
 
 scores = together.cv_results_["mean_test_score"]
 print(f"{5 * len(scores)} fits, the best at {together.best_params_}: accuracy {together.best_score_:.3f}")
@@ -57,8 +57,8 @@ print(f"largest difference of a score: {np.abs(scores - alone.cv_results_['mean_
 # %%
 # The time
 # --------
-# The more fits, the more of them share a step. What remains is the work of the other steps of the pipeline and of the
-# search itself, which nobody shares.
+# The more fits, the more of them are trained in each step. The remaining time is that of the other steps of the
+# pipeline and of the search itself.
 
 backends = {"one after another": nullcontext, "together": lambda: joblib.parallel_config(backend="sklearn_ae")}
 n_candidates = [1, 3, 9]

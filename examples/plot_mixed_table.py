@@ -2,11 +2,11 @@
 A mixed table
 =============
 
-Categories, truth values, whole numbers and gaps: the DataFrame goes in as it is, and comes back as it was.
+A DataFrame with categorical, boolean, integer and missing cells is fitted as it is, and results have its dtypes.
 """
 
 # %%
-# The table describes cars. What lies behind it are two numbers that it does not hold: how large a car is, and how old.
+# The table describes cars. Its columns depend on two variables that it does not contain: size and age.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,7 +38,7 @@ table = cars(2000, seed=0)
 print(table.dtypes)
 
 # %%
-# Two components, no preparation. ``scale="quantile"`` is for the price, which has a long tail.
+# Two components and no preprocessing. ``scale="quantile"`` is for the price, which has a heavy tail.
 
 model = RegularizedAutoencoder(2, scale="quantile", random_state=0).fit(table)
 codes = model.transform(table)
@@ -54,28 +54,28 @@ fig.colorbar(drawn)
 plt.show()
 
 # %%
-# Generated cars have the columns and the dtypes of the table; no fuel but diesel and petrol, no half doors.
+# Generated cars have the columns and dtypes of the table: the fuel is diesel or petrol, the number of doors an integer.
 
 print(model.sample(5, random_state=0).round({"weight": 0, "price": 0}))
 
 # %%
-# A fifth of the cells is taken out. ``AutoencoderImputer`` fills them, numbers and categories alike.
+# A fifth of the cells is removed. ``AutoencoderImputer`` imputes them, numbers and categories.
 
 random = np.random.default_rng(1)
 missing = pd.DataFrame(random.uniform(size=table.shape) < 0.2, columns=table.columns)
-holes = table.astype({"doors": "Int8", "year": "Int16", "towbar": "boolean"}).mask(missing)
-filled = AutoencoderImputer(random_state=0).fit_transform(holes)
+incomplete = table.astype({"doors": "Int8", "year": "Int16", "towbar": "boolean"}).mask(missing)
+filled = AutoencoderImputer(random_state=0).fit_transform(incomplete)
 
 for name in ("weight", "price", "year"):
     error = (filled[name].astype(float) - table[name])[missing[name]] / table[name].std()
-    print(f"{name}: {np.sqrt(np.mean(error**2)):.2f} standard deviations off; the mean of the column: 1.00")
+    print(f"{name}: {np.sqrt(np.mean(error**2)):.2f} standard deviations; by the mean of the column: 1.00")
 for name in ("style", "fuel", "towbar"):
     right = (filled[name].astype(str) == table[name].astype(str))[missing[name]].mean()
     usual = table[name].astype(str).value_counts(normalize=True).iloc[0]
-    print(f"{name}: {right:.0%} right; the most frequent one: {usual:.0%}")
+    print(f"{name}: {right:.0%} correct; by the most frequent one: {usual:.0%}")
 
 # %%
-# Rows of a class: what would a car be like, if it were sold within a week?
+# Rows of a class: cars that are sold soon, and cars that are not.
 
 sold = np.where(np.log(table["price"]) + 0.5 * random.normal(size=len(table)) < 9, "soon", "late")
 seller = VariationalAutoencoder(3, scale="quantile", random_state=0).fit(table, sold)

@@ -2,15 +2,15 @@
 Quickstart: handwritten digits
 ==============================
 
-One table, 1,797 images of 8 x 8 pixels, and three things to do with it: make short codes, predict the class, draw new
-images. All three are methods of the same kind of estimator.
+Three applications to a table of 1,797 images of 8 x 8 pixels: short codes, prediction of the class, and generated
+images. All are methods of the same estimators.
 """
 
 # %%
 # Codes
 # -----
-# Without y the fit is unsupervised. Pixels share a unit, so they share a scale as well: ``scale="common"``. The
-# estimator stands where PCA would stand.
+# Without y the fit is unsupervised. Pixels have the same unit, so ``scale="common"`` is appropriate. The estimator is
+# used like PCA.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,7 +31,7 @@ codes = {
 fig, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 for ax, (name, code) in zip(axes, codes.items(), strict=True):
     accuracy = cross_val_score(KNeighborsClassifier(), code, y_test).mean()
-    print(f"2 codes of {name}: 5 nearest neighbours are right in {accuracy:.1%} of the test rows")
+    print(f"2 codes of {name}: accuracy of 5 nearest neighbours {accuracy:.1%}")
     points = ax.scatter(*code.T, c=y_test, cmap="tab10", vmin=-0.5, vmax=9.5, s=12)
     ax.set(title=f"{name}: {accuracy:.0%} by 5 neighbours", xlabel="code 0", ylabel="code 1")
 fig.colorbar(points, ax=axes, label="digit", ticks=range(10))
@@ -40,33 +40,33 @@ plt.show()
 # %%
 # Classes
 # -------
-# With y the same estimator is a classifier too. Its head reads the code, so the code then serves both: the image and
-# the class.
+# With y the estimator is also a classifier. Its head predicts the class from the code, so codes are informative about
+# the image and the class.
 
 model = RegularizedAutoencoder(8, scale="common", random_state=0).fit(X_train, y_train)
 print(f"accuracy on the test rows: {model.score(X_test, y_test):.1%}")
 print(f"shape of the codes: {model.transform(X_test).shape}")
 
 # %%
-# ``inverse_transform`` leads back to images, in the units of X.
+# ``inverse_transform`` decodes codes to images, in the units of X.
 
-restored = model.inverse_transform(model.transform(X_test))
-print(f"error of a pixel, which lies between 0 and 16: {np.sqrt(np.mean((restored - X_test) ** 2)):.2f}")
+decoded = model.inverse_transform(model.transform(X_test))
+print(f"error of a pixel, in [0, 16]: {np.sqrt(np.mean((decoded - X_test) ** 2)):.2f}")
 fig, axes = plt.subplots(2, 10, figsize=(9, 2), layout="constrained")
 for column, i in enumerate([np.flatnonzero(y_test == digit)[0] for digit in range(10)]):
-    for ax, image in zip(axes[:, column], (X_test[i], restored[i]), strict=True):
+    for ax, image in zip(axes[:, column], (X_test[i], decoded[i]), strict=True):
         ax.imshow(image.reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
         ax.set(xticks=[], yticks=[])
 axes[0, 0].set_ylabel("row")
-axes[1, 0].set_ylabel("restored")
+axes[1, 0].set_ylabel("decoded")
 plt.show()
 
 # %%
 # Samples
 # -------
-# Every family can draw new rows. The regularized one fits a Gaussian mixture to its training codes and decodes draws
-# from it. The other two decode draws from their prior. The variational family also draws the noise that it found in the
-# pixels, which is why its samples look grainy.
+# All families generate rows. The regularized family fits a Gaussian mixture to codes of training rows and decodes draws
+# from it. The other two decode draws from their prior. The variational family adds the learned observation noise, which
+# is why its samples look grainy.
 
 models = (
     RegularizedAutoencoder(8, scale="common", random_state=0),

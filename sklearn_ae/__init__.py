@@ -1,10 +1,10 @@
 """Autoencoders as scikit-learn estimators."""
 
-from sklearn_ae.families.adversarial import AdversarialAutoencoder
-from sklearn_ae.families.regularized import RegularizedAutoencoder
-from sklearn_ae.families.variational import VariationalAutoencoder
-from sklearn_ae.imputer import AutoencoderImputer
-from sklearn_ae.parallel import StackingBackend as StackingBackend  # joblib knows it from now on
+from sklearn_ae.estimators.adversarial import AdversarialAutoencoder
+from sklearn_ae.estimators.imputer import AutoencoderImputer
+from sklearn_ae.estimators.regularized import RegularizedAutoencoder
+from sklearn_ae.estimators.variational import VariationalAutoencoder
+from sklearn_ae.parallel import StackingBackend as StackingBackend  # registers itself with joblib
 
 __version__ = "0.1.0"
 __all__ = [

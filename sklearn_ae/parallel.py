@@ -1,4 +1,4 @@
-"""The joblib backend that trains waiting fits as one: ``joblib.parallel_config(backend="sklearn_ae")``.
+"""The joblib backend that trains fits in stacks: ``joblib.parallel_config(backend="sklearn_ae")``.
 
 Every task runs in a thread. A fit that reaches its training waits. When all tasks wait or have ended, those that wait
 are trained, fits of one kind as one program; then the tasks go on.
@@ -19,16 +19,17 @@ from joblib.parallel import (
 )
 
 from sklearn_ae.training.fits import MOST_MODELS, Fit, train
-from sklearn_ae.training.net import DRIVER, AutoencoderNet, Split
+from sklearn_ae.training.loop import DRIVER, Split
+from sklearn_ae.training.net import AutoencoderNet
 from sklearn_ae.training.progress import Progress
 
 
 class Aborted(BaseException):
-    """The call was ended from outside: by an interrupt, or by an error of another task."""
+    """The call was aborted by an interrupt or by an error in another task."""
 
 
 class _Waiting:
-    """A fit in its thread, until it has been trained."""
+    """A fit that waits in its thread for its training."""
 
     def __init__(self, net: AutoencoderNet, split: Split) -> None:
         self.net = net
@@ -38,7 +39,7 @@ class _Waiting:
 
 
 class Conductor:
-    """Runs tasks in threads, and trains their fits when nothing else goes on.
+    """Runs tasks in threads, and trains their fits when all of them wait or have ended.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class Conductor:
         self._trainer.start()
 
     def submit(self, task: Callable[[], object]) -> None:
-        """Run a task as soon as there is a thread for it."""
+        """Run a task when a thread is free."""
         with self._changed:
             if self._over:
                 return
@@ -79,7 +80,7 @@ class Conductor:
 
     @contextmanager
     def submitter_waits(self) -> Iterator[None]:
-        """Tell that whoever submits tasks now waits for their results."""
+        """Note that the submitting thread waits for results."""
         self._count_busy(-1)
         try:
             yield
@@ -87,7 +88,7 @@ class Conductor:
             self._count_busy(1)
 
     def end(self) -> None:
-        """End everything: what waits is not trained, what is queued is not run. Return when all threads are gone."""
+        """Abort waiting fits and queued tasks, and join all threads."""
         with self._changed:
             self._over = True
             self._tasks.clear()
@@ -170,7 +171,7 @@ class Conductor:
 
 
 class StackingBackend(ParallelBackendBase):
-    """Tasks in threads, whose fits are trained as one where they are of one kind."""
+    """Runs tasks in threads, and trains fits with equal signatures as one stack."""
 
     supports_retrieve_callback = True
     uses_threads = True
@@ -179,7 +180,7 @@ class StackingBackend(ParallelBackendBase):
     conductor: Conductor | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
-        """Return how many tasks run at once; they wait for each other, and what is negative asks for many."""
+        """Return the number of concurrent tasks; a negative ``n_jobs`` asks for the maximum."""
         if n_jobs == 0:
             raise ValueError("n_jobs must not be 0, got n_jobs=0")
         if n_jobs is None:
@@ -187,7 +188,7 @@ class StackingBackend(ParallelBackendBase):
         return n_jobs if n_jobs > 0 else MOST_MODELS
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
-        """Get ready for a call."""
+        """Prepare for a call of joblib."""
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
@@ -196,7 +197,7 @@ class StackingBackend(ParallelBackendBase):
         return n_jobs
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], None] | None = None) -> None:
-        """Run a function in a thread, and hand over its outcome."""
+        """Run a function in a thread, and pass its outcome to the callback."""
 
         def task() -> None:
             outcome: tuple[Any, BaseException | None]
@@ -210,7 +211,7 @@ class StackingBackend(ParallelBackendBase):
         self._conductor().submit(task)
 
     def retrieve_result_callback(self, outcome: tuple[Any, BaseException | None]) -> Any:
-        """Return what a function returned, or raise what it raised."""
+        """Return the result of a function, or raise its exception."""
         result, error = outcome
         if error is not None:
             raise error
@@ -223,19 +224,19 @@ class StackingBackend(ParallelBackendBase):
             yield
 
     def terminate(self) -> None:
-        """End the threads of a call."""
+        """Join the threads of a call."""
         if self.conductor is not None:
             self.conductor.end()
             self.conductor = None
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """End all tasks."""
+        """Abort all tasks."""
         self.terminate()
         if ensure_ready:
             self.configure(n_jobs=self.parallel.n_jobs, parallel=self.parallel)
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
-        """Return the backend of calls within a task: one after the other."""
+        """Return the backend of nested calls: sequential."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
     def _conductor(self) -> Conductor:

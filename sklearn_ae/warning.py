@@ -8,7 +8,7 @@ PASSED_THROUGH = {"sklearn_ae", "sklearn", "skorch", "joblib", "contextlib", "th
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line that called this package, whatever lies in between.
+    """Warn at the line outside of this package that made the call.
 
     Parameters
     ----------

@@ -2,10 +2,13 @@
 
 from functools import partial
 
+import pytest
+
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 from tests.own_family import WassersteinAutoencoder
 
 FAMILIES = [RegularizedAutoencoder, VariationalAutoencoder, AdversarialAutoencoder]
+families = pytest.mark.parametrize("family", FAMILIES)
 
 
 def largest(module, batch, trace):
@@ -21,8 +24,8 @@ VARIANTS = {
     "regularized, contractive with dropout": partial(RegularizedAutoencoder, penalty="contractive", dropout=0.2),
     "regularized, no penalty": partial(RegularizedAutoencoder, penalty=None),
     "regularized, own penalty": partial(RegularizedAutoencoder, penalty=largest, alpha=0.1),
-    "regularized, masked": partial(RegularizedAutoencoder, noise=0.3),
-    "regularized, noisy": partial(RegularizedAutoencoder, noise=0.3, noise_kind="gaussian"),
+    "regularized, masked": partial(RegularizedAutoencoder, corruption_level=0.3),
+    "regularized, noisy": partial(RegularizedAutoencoder, corruption_level=0.3, corruption="gaussian"),
     "regularized, dropout": partial(RegularizedAutoencoder, dropout=0.3),
     "regularized, bernoulli": partial(RegularizedAutoencoder, likelihood="bernoulli"),
     "regularized, learned scales": partial(RegularizedAutoencoder, likelihood="learned_gaussian"),
@@ -31,8 +34,8 @@ VARIANTS = {
     "variational, laplace": partial(VariationalAutoencoder, prior="laplace"),
     "variational, importance-weighted": partial(VariationalAutoencoder, n_draws=5),
     "variational, importance-weighted laplace": partial(VariationalAutoencoder, n_draws=3, prior="laplace"),
-    "variational, noise by column": partial(VariationalAutoencoder, noise="column"),
-    "variational, fixed noise": partial(VariationalAutoencoder, noise=0.5),
+    "variational, noise by column": partial(VariationalAutoencoder, observation_noise="column"),
+    "variational, fixed noise": partial(VariationalAutoencoder, observation_noise=0.5),
     "variational, dropout": partial(VariationalAutoencoder, dropout=0.3),
     "variational, bernoulli": partial(VariationalAutoencoder, likelihood="bernoulli"),
     "adversarial": partial(AdversarialAutoencoder),
@@ -56,3 +59,8 @@ INTRICATE = [
 ]
 
 SMALL = {"n_components": 2, "hidden_layer_sizes": (8,), "activation": "tanh", "max_iter": 4, "random_state": 0}
+
+
+def tiny(family=RegularizedAutoencoder, **settings):
+    """Return an estimator that is fitted in milliseconds."""
+    return family(**{"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | settings)

@@ -2,20 +2,20 @@
 
 from dataclasses import dataclass
 from functools import partial
+from math import log, pi
 from typing import Annotated
 
-import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from sklearn_ae.families.base import BaseAutoencoder, Problem
-from sklearn_ae.families.parameters import Number
+from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
+from sklearn_ae.estimators.parameters import VARIES_IN_STACK, Float
+from sklearn_ae.model.inference import PluginInference, PriorDensity
+from sklearn_ae.model.recipe import Problem, Recipe
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
-from sklearn_ae.modules.codes import PointCode
-from sklearn_ae.objectives.columns import UnitGaussian
 from sklearn_ae.objectives.terms import Batch, reconstruction
-from sklearn_ae.training.phases import Phase
 
 
 def discrepancy(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Tensor:
@@ -35,6 +35,12 @@ def _kernel(a: Tensor, b: Tensor, width: float) -> Tensor:
     return width / (width + (a.unsqueeze(1) - b.unsqueeze(0)).square().sum(-1))
 
 
+def log_prior_of_code(module: Autoencoder, batch: Batch) -> Tensor:
+    """Return the log-density of the prior at the codes, (n,)."""
+    code = module.encode(batch.x, batch.observed)
+    return -0.5 * (code.square() + log(2 * pi)).sum(1)
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class WassersteinAutoencoder(BaseAutoencoder):
     """Wasserstein autoencoder (Tolstikhin et al. 2018).
@@ -50,14 +56,32 @@ class WassersteinAutoencoder(BaseAutoencoder):
     %(shared_attributes)s
     """
 
-    discrepancy_weight: Annotated[float, Number(0)] = 1.0
+    discrepancy_weight: Annotated[float, Float(0), VARIES_IN_STACK] = 1.0
 
-    def _module(self, problem: Problem) -> Autoencoder:
-        return self._autoencoder(problem, PointCode, UnitGaussian)
-
-    def _phases(self, problem: Problem) -> tuple[Phase, ...]:
+    def recipe(self, problem: Problem) -> Recipe:
+        """Return module, phase, optimizer and inference."""
         terms = {"reconstruction": reconstruction, "discrepancy": partial(discrepancy, n_draws=problem.batch_size)}
-        return (self._autoencoder_phase(problem, terms, {"discrepancy": self.discrepancy_weight}),)
+        phase = problem.autoencoder_phase(terms, {"discrepancy": self.discrepancy_weight})
+        return Recipe(
+            module=problem.point_autoencoder(),
+            phases=(phase,),
+            validation_phase=phase,
+            optimizers={phase.name: {"lr": self.learning_rate, "weight_decay": self.weight_decay}},
+            inference=PluginInference(PriorDensity(), problem.layout.n_scaled),
+        )
 
-    def _sample_codes(self, n_samples: int, random: np.random.RandomState) -> Tensor:
-        return torch.from_numpy(random.normal(size=(n_samples, self.n_components)))
+    @of_one_fit
+    def log_prior(self, X: ArrayLike) -> NDArray:
+        """Return the log-density of the prior at the code of each row.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            The log-density, low for rows with unusual codes.
+        """
+        return self.model_.apply(log_prior_of_code, self._table(X))

@@ -17,19 +17,12 @@ from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import BatchScoring, Callback, EpochScoring, Freezer
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from tests.families import FAMILIES
-
-families = pytest.mark.parametrize("family", FAMILIES)
+from tests.families import FAMILIES, families, tiny
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
 Y = np.arange(30) % 3
 VALUES = X @ [1.0, -1.0, 0.5, 0.0]
-
-
-def tiny(family, **settings):
-    settings = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0} | settings
-    return family(**settings)
 
 
 @lru_cache
@@ -353,20 +346,20 @@ def test_what_a_penalty_raises_itself_is_not_hidden():
 
 @families
 def test_a_warm_start_goes_on_with_the_same_target_and_module(family):
-    check_refused(fitted(family, warm_start=True), lambda e: e.fit(X), "warm start.*y")
+    check_refused(fitted(family, warm_start=True), lambda e: e.fit(X), "y must be given.*warm_start=False")
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X, Y + 1), r"\[0, 1, 2\].*\[1, 2, 3\]")
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(X, VALUES), "Unknown label type|classes")
     check_refused(
         fitted(family, warm_start=True, hidden_layer_sizes=(9,)),
         lambda e: e.fit(X, Y),
-        r"keeps hidden_layer_sizes=\(8,\), got",
+        r"must keep hidden_layer_sizes=\(8,\), got",
     )
     wider = fitted(family, warm_start=True, n_components=3)
-    with pytest.raises(ValueError, match="keeps n_components=2, got n_components=3"):
+    with pytest.raises(ValueError, match="must keep n_components=2, got n_components=3"):
         wider.fit(X, Y)
     assert learned(wider.set_params(n_components=2)) == learned(fitted(family, warm_start=True))
     without = tiny(family, warm_start=True).fit(X)
-    check_refused(without, lambda e: e.fit(X, Y), "warm start.*y")
+    check_refused(without, lambda e: e.fit(X, Y), "y must be given.*warm_start=False")
 
 
 @families
@@ -462,14 +455,14 @@ OWN = {
     RegularizedAutoencoder: {
         "penalty": ["l3", "L1", 3, True, ["l1"]],
         "alpha": [-1e-3, NAN, INF, "auto", None, True],
-        "noise": [-0.1, 1, 1.0, 1.5, NAN, INF, None, True, "0.1"],
-        "noise_kind": ["salt", None, 1],
+        "corruption_level": [-0.1, 1, 1.0, 1.5, NAN, INF, None, True, "0.1"],
+        "corruption": ["salt", None, 1],
     },
     VariationalAutoencoder: {
         "beta": [-1.0, NAN, INF, None, "1", True],
         "prior": ["uniform", None, 1],
         "n_draws": [0, -1, 1.5, None, True, INF],
-        "noise": [0, 0.0, -1.0, NAN, INF, "row", None, True],
+        "observation_noise": [0, 0.0, -1.0, NAN, INF, "row", None, True],
     },
     AdversarialAutoencoder: {
         "discriminator": ["pixels", None, 1, ("data",)],

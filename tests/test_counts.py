@@ -8,9 +8,8 @@ import torch
 from scipy import stats
 
 from sklearn_ae import RegularizedAutoencoder
-from tests.families import FAMILIES, SMALL
-
-families = pytest.mark.parametrize("family", FAMILIES)
+from sklearn_ae.tables.frames import frame_container
+from tests.families import SMALL, families
 
 MEANS = np.array([0.01, 1.0, 30.0, 1024.0, 1e6])
 FACTOR = 1.5  # between the mean of a column, and that of its restored rows
@@ -93,9 +92,9 @@ def test_all_columns_of_a_table_begin_at_their_weighted_means(family):
     X.loc[::3, ["visits", "cells"]] = None
     settings = {"learning_rate": 1e-9, "max_iter": 1, "random_state": 0, "likelihood": LIKELIHOODS, "min_frequency": 1}
     model = family(2, **settings).fit(X, sample_weight=weight)
-    columns = model.module_.columns
+    likelihood = model.module_.likelihood
     output = model.module_.decoder(model.module_.encode(*encoded(model, X)))
-    number, rare, even, cells, visits, *kinds = columns_of(columns, output)
+    number, rare, even, cells, visits, *kinds = means_of(likelihood, output)
     for name, expected in {"rare": rare, "even": even, "visits": visits, "cells": cells}.items():
         known = X[name].notna()
         assert ratio(expected, np.average(X.loc[known, name].astype(float), weights=weight[known]), 1e-3) < FACTOR
@@ -104,16 +103,16 @@ def test_all_columns_of_a_table_begin_at_their_weighted_means(family):
 
 
 def encoded(model, X):
-    x, observed = model._table.encode(
-        model._check_rows(X, reset=False), next(model.module_.parameters()).dtype, model.device_
-    )
+    encoding = model.model_.encoding
+    source = encoding.schema.source(frame_container(X), "ignore")
+    x, observed = encoding.encode(source, next(model.module_.parameters()).dtype, model.device_)
     return x, observed.to(x.dtype)
 
 
-def columns_of(columns, output):
+def means_of(likelihood, output):
     """Return the mean of each column, and of the categories the mean of each of their probabilities."""
-    parts = zip(columns.parts, output.split(columns.n_of_outputs, 1), strict=True)
-    means = [(part.link if type(part).__name__ == "Categorical" else part.typical)(out).mean(0) for part, out in parts]
+    parts = zip(likelihood.parts, output.split(likelihood.output_widths, 1), strict=True)
+    means = [(part.link if type(part).__name__ == "Categorical" else part.estimate)(out).mean(0) for part, out in parts]
     return np.concatenate([mean.detach().numpy() for mean in means])
 
 
@@ -153,7 +152,7 @@ def test_a_missing_count_is_like_the_mean(family):
 
 def test_masked_counts_are_encoded_as_the_mean_while_training():
     X = counts(40, 0)[:, -2:]
-    model = RegularizedAutoencoder(2, likelihood="poisson", noise=0.5, max_iter=30, random_state=0).fit(X)
+    model = RegularizedAutoencoder(2, likelihood="poisson", corruption_level=0.5, max_iter=30, random_state=0).fit(X)
     assert ratio(model.inverse_transform(model.transform(X)).mean(0), X.mean(0)) < FACTOR
 
 
@@ -169,14 +168,14 @@ def test_a_stack_begins_where_each_of_its_models_would_alone(family):
         stacked = joblib.Parallel()(joblib.delayed(fitted)(rows) for rows in halves)
     for rows, model in zip(halves, stacked, strict=True):
         np.testing.assert_allclose(model.score_samples(rows), fitted(rows).score_samples(rows), rtol=1e-4)
-        assert model.module_.columns.parts[-3].mean.item() == pytest.approx(rows["cells"].mean(), rel=1e-6)
+        assert model.module_.likelihood.parts[-3].mean.item() == pytest.approx(rows["cells"].mean(), rel=1e-6)
 
 
 @families
 def test_a_fit_that_goes_on_keeps_where_it_began(family):
     X = counts(40, 0)
     model = family(likelihood="negative_binomial", **SMALL).fit(X)
-    before = model.module_.columns.mean.clone()
+    before = model.module_.likelihood.mean.clone()
     model.partial_fit(X * 3)
-    assert (model.module_.columns.mean == before).all()
+    assert (model.module_.likelihood.mean == before).all()
     assert np.isfinite(model.score_samples(X * 3)).all()

@@ -206,13 +206,13 @@ def learned(estimator):
     fitted = own.get("_last_fit")
     if fitted is None:
         return settings
-    net, table = fitted.net_, fitted._table
+    net, table = fitted.net_, fitted.model_.encoding.scaler
     state = [net.module_.state_dict(), *(of_one for of_one in net.optimizer_.state_dict()["state"].values())]
     return (
         (settings, id(fitted), list(vars(fitted))),
         [tensor.numpy().tobytes() for tensors in state for tensor in tensors.values()],
         (len(net.history), fitted.n_iter_, fitted.loss_, table.location.tobytes(), table.spread.tobytes()),
-        fitted._random_state.get_state()[1].tobytes(),
+        fitted.model_.random.get_state()[1].tobytes(),
     )
 
 

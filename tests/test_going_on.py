@@ -7,18 +7,16 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from sklearn_ae import AdversarialAutoencoder, AutoencoderImputer, RegularizedAutoencoder
-from tests.families import FAMILIES, INTRICATE, SMALL, VARIANTS
+from sklearn_ae.estimators.parameters import FIXED, marked
+from tests.families import FAMILIES, INTRICATE, SMALL, VARIANTS, families
 
 RNG = np.random.default_rng(0)
 N = 30
 X = RNG.poisson(2, size=(N, 3)).astype(float)
 Y = np.arange(N) % 3
-
-families = pytest.mark.parametrize("family", FAMILIES)
 
 
 class Recorder(Callback):
@@ -77,9 +75,10 @@ CHANGES = {
     "random_state": 9,
     "penalty": None,
     "alpha": 7.0,
-    "noise": 0.7,
-    "noise_kind": "gaussian",
+    "corruption_level": 0.7,
+    "corruption": "gaussian",
     "beta": 0.3,
+    "observation_noise": "column",
     "prior": "laplace",
     "n_draws": 3,
     "discriminator": "latent",
@@ -93,7 +92,7 @@ WITH = {
     "tol": {"early_stopping": True, "n_iter_no_change": 1},
     "n_iter_no_change": {"early_stopping": True, "tol": 100.0},
     "validation_fraction": {"early_stopping": True},
-    "noise_kind": {"noise": 0.5, "noise_kind": "mask"},
+    "corruption": {"corruption_level": 0.5, "corruption": "mask"},
     "random_state": {"batch_size": 8},
 }
 TOLD = {"callbacks", "verbose", "handle_unknown"}  # what has another effect than on weights and epochs: tested below
@@ -163,7 +162,7 @@ def test_what_happens_to_unknown_categories_may_change(family):
 def test_what_is_kept_is_named_with_both_values(family):
     estimator = small(family, likelihood={0: "poisson"}).fit(X)
     changes = {"likelihood": {0: "gaussian"}, "min_frequency": 0.1, "learning_rate": 0.5}
-    message = "keeps likelihood={0: 'poisson'}, min_frequency=2, got likelihood={0: 'gaussian'}, min_frequency=0.1"
+    message = "must keep likelihood={0: 'poisson'}, min_frequency=2, got likelihood={0: 'gaussian'}, min_frequency=0.1"
     for method in ("fit", "partial_fit"):
         with pytest.raises(ValueError, match=re.escape(message)):
             getattr(copy_of(estimator).set_params(**changes), method)(X)
@@ -182,14 +181,14 @@ def test_a_value_that_means_the_same_is_no_change(family):
 
 def test_a_family_from_outside_names_what_changed_its_module():
     class Wider(RegularizedAutoencoder):
-        def _module(self, problem):
-            module = super()._module(problem)
+        def recipe(self, problem):
+            recipe = super().recipe(problem)
             if self.alpha > 1:
-                module.register_buffer("more", module.flagged.clone())
-            return module
+                recipe.module.register_buffer("more", recipe.module.flagged.clone())
+            return recipe
 
     estimator = small(Wider).fit(X)
-    with pytest.raises(ValueError, match=r"keeps alpha=0.001, got alpha=2.0\."):
+    with pytest.raises(ValueError, match=r"must keep alpha=0.001, got alpha=2.0\."):
         estimator.set_params(alpha=2.0).fit(X)
 
 
@@ -262,5 +261,5 @@ def test_epochs_are_those_of_the_last_call_and_curves_those_of_all(family):
 
 def test_every_parameter_is_changed_in_these_tests():
     assert set(CHANGES) >= set().union(*(family().get_params() for family in FAMILIES))
-    assert AdversarialAutoencoder.kept_when_going_on > RegularizedAutoencoder.kept_when_going_on
-    assert all(set(family.kept_when_going_on) <= set(clone(family()).get_params()) for family in FAMILIES)
+    assert marked(AdversarialAutoencoder, FIXED) - marked(RegularizedAutoencoder, FIXED) == {"discriminator"}
+    assert all(marked(family, FIXED) <= set(family().get_params()) for family in FAMILIES)

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import joblib
 import numpy as np
@@ -50,9 +51,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import SelfTrainingClassifier
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from tests.families import FAMILIES
-
-families = pytest.mark.parametrize("family", FAMILIES)
+from tests.families import FAMILIES, families
+from tests.families import tiny as families_tiny
 
 _order = np.random.default_rng(0).permutation(150)
 X, Y = (array[_order] for array in load_iris(return_X_y=True))
@@ -60,15 +60,7 @@ X_VALUES, VALUES = (array[:150] for array in load_diabetes(return_X_y=True))
 NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
 
 
-def tiny(family, **settings):
-    settings = {
-        "n_components": 2,
-        "hidden_layer_sizes": (8,),
-        "max_iter": 8,
-        "learning_rate": 0.1,
-        "random_state": 0,
-    } | settings
-    return family(**settings)
+tiny = partial(families_tiny, max_iter=8, learning_rate=0.1)
 
 
 def feature_names(family, n=2):

@@ -14,9 +14,8 @@ import torch
 from scipy import sparse
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from tests.families import FAMILIES
+from tests.families import families, tiny
 
-families = pytest.mark.parametrize("family", FAMILIES)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 RNG = np.random.default_rng(0)
@@ -24,11 +23,6 @@ X = RNG.normal(size=(30, 4)) * [1.0, 10.0, 0.1, 3.0] + [0.0, 5.0, -1.0, 100.0]
 Y = np.arange(30) % 3
 VALUES = (X - X.mean(0)) @ [1.0, -0.1, 0.0, 0.3]
 NAMES = ["width", "height", "depth", "weight"]
-
-
-def tiny(family, **settings):
-    settings = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | settings
-    return family(**settings)
 
 
 def with_gaps(share=0.2, seed=1):
@@ -571,7 +565,8 @@ def test_a_fit_inside_no_grad_is_a_fit(family):
 FIT_ELSEWHERE = """
 import hashlib, json, sys
 import test_inputs as here
-print(json.dumps({family.__name__: here.fingerprints(family) for family in here.FAMILIES}))
+from tests.families import FAMILIES
+print(json.dumps({family.__name__: here.fingerprints(family) for family in FAMILIES}))
 """
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,17 +15,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from sklearn_ae.families.generation import rows_of_classes
-from tests.families import FAMILIES, INTRICATE, VARIANTS
+from sklearn_ae.model.sampling import rows_of_classes
+from tests.families import INTRICATE, VARIANTS, families
+from tests.families import tiny as families_tiny
 
-families = pytest.mark.parametrize("family", FAMILIES)
 N = 60
 Y = np.where(np.random.RandomState(7).uniform(size=N) < 0.4, "yes", "no")
 
 
-def tiny(family, **settings):
-    settings = {"n_components": 2, "hidden_layer_sizes": (8,), "max_iter": 4, "random_state": 0} | settings
-    return family(**settings)
+tiny = partial(families_tiny, max_iter=4)
 
 
 def columns(seed=0, n=N):
@@ -397,7 +396,7 @@ def test_a_scale_is_learned_for_each_column_on_request(family):
     clear = {name: x + 0.2 * random.normal(size=400) for name in "abc"}
     X = pd.DataFrame({**clear, "d": random.normal(size=400)})
     model = family(1, likelihood="learned_gaussian", max_iter=100, random_state=0).fit(X)
-    variance = model.module_.columns.variance
+    variance = model.module_.likelihood.variance
     errors = (model.inverse_transform(model.transform(X)) - X).var() / X.var()
     assert variance.shape == (4,)
     assert variance[3] > 3 * variance[:3].max()

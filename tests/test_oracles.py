@@ -12,10 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from sklearn_ae.families.variational import PRIORS, log_weights_by_draw
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Trace
 from sklearn_ae.objectives import importance
+from sklearn_ae.objectives.bounds import PRIORS, log_weights_by_draw
 from sklearn_ae.objectives.losses import importance_weighted
 from sklearn_ae.objectives.terms import Batch
 

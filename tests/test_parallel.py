@@ -31,9 +31,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 from sklearn_ae.parallel import Conductor
 from sklearn_ae.training import stack
-from tests.families import FAMILIES
+from tests.families import FAMILIES, families
 
-families = pytest.mark.parametrize("family", FAMILIES)
 X, Y = load_iris(return_X_y=True)
 SHORT = {"n_components": 2, "hidden_layer_sizes": (8,), "batch_size": 32, "max_iter": 6, "random_state": 0}
 

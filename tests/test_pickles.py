@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def dumped_as_from(device, net, monkeypatch):
         return pickle.dumps(net)
 
 
+def with_net(estimator, net):
+    """Return a copy of a fitted estimator with another net."""
+    twin = copy.deepcopy(estimator)
+    twin.as_fitted().model_ = replace(twin.model_, net=net)
+    return twin
+
+
 def answers(estimator):
     codes = estimator.transform(X)
     values = [codes, estimator.predict_proba(X), estimator.sample(3, random_state=0), estimator.score_samples(X[:9])]
@@ -66,8 +74,8 @@ def test_a_fit_made_on_a_gpu_is_loaded_where_there_is_none(fit, device, monkeypa
     saved = dumped_as_from(device, estimator.net_, monkeypatch)
     with pytest.warns(DeviceWarning, match=f"{device}.*onto the CPU"):
         loaded = pickle.loads(saved)
-    twin = copy.deepcopy(estimator)
-    twin.net_ = loaded
+    twin = with_net(estimator, loaded)
+    assert twin.net_ is loaded
     assert answers(twin) == expected
     assert twin.device_ == torch.device("cpu")
     assert twin.history_.equals(estimator.history_)
@@ -79,7 +87,7 @@ def test_going_on_needs_a_device_that_is_there(monkeypatch):
     estimator = fitted(VARIANTS["variational"])
     saved = dumped_as_from("cuda", estimator.net_, monkeypatch)
     with pytest.warns(DeviceWarning):
-        estimator.set_params(device="cuda").net_ = pickle.loads(saved)
+        estimator = with_net(estimator, pickle.loads(saved)).set_params(device="cuda")
     before = answers(estimator)
     with pytest.raises(ValueError, match="device must be one that torch can reach"):
         estimator.partial_fit(X, Y)
@@ -147,10 +155,10 @@ def test_what_was_recorded_of_a_step_does_not_travel(tmp_path: Path):
     rows = random.uniform(size=(4000, 50))
     fit = RegularizedAutoencoder(2, hidden_layer_sizes=(8,), batch_size=1000, max_iter=12, callbacks=[Saving(tmp_path)])
     fit.fit(rows)
-    assert fit.net_.step_._repeated is None
+    assert not fit.net_.step_.is_recorded
     first, last = ((tmp_path / f"{epoch}.pkl").read_bytes() for epoch in (1, 12))
     assert len(last) < len(first) + 20_000  # a history; a batch alone takes 200,000 bytes
-    assert pickle.loads(last).step_._repeated is None
+    assert not pickle.loads(last).step_.is_recorded
 
 
 def test_a_fit_with_what_no_pickle_holds_is_copied():

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import joblib
@@ -13,9 +14,10 @@ from scipy.sparse import csr_matrix
 from skorch.exceptions import DeviceWarning
 
 from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
+from sklearn_ae.tables.containers import ArrayContainer
 from sklearn_ae.training import adam
-from sklearn_ae.training import net as net_module
 from sklearn_ae.training import step as step_module
+from sklearn_ae.training.devices import CUDA, KINDS
 from sklearn_ae.training.net import AutoencoderNet
 from tests.families import INTRICATE, SMALL, VARIANTS
 from tests.pretended_gpu import pretended_gpu
@@ -45,7 +47,7 @@ WITHOUT_LABEL = np.where(np.arange(N) % 5 == 0, -1, Y)
 def _recorded_early(monkeypatch):
     """Steps are many times slower here."""
     monkeypatch.setattr(step_module, "PLAIN_STEPS", 3)
-    monkeypatch.setattr("sklearn_ae.objectives.columns.FEW", 20)  # what has more categories gets vectors
+    monkeypatch.setattr("sklearn_ae.likelihoods.mixed.FEW", 20)  # what has more categories gets vectors
 
 
 def fitted(family, device, rows=X, y=Y, **settings):
@@ -191,13 +193,13 @@ def test_fits_that_are_trained_together_on_the_gpu_agree_with_fits_alone(case, v
 def test_one_step_of_a_fit_waits_for_the_gpu_at_most(variant, monkeypatch):
     train_step, waits = AutoencoderNet.train_step, []
 
-    def watched(net, batch, **kwargs):
+    def counted(net, batch, **kwargs):
         before = len(gpu.waits)
         terms = train_step(net, batch, **kwargs)
         waits.append(len(gpu.waits) > before)
         return terms
 
-    monkeypatch.setattr(AutoencoderNet, "train_step", watched)
+    monkeypatch.setattr(AutoencoderNet, "train_step", counted)
     with pretended_gpu() as gpu:
         fitted(VARIANTS[variant], "cuda", max_iter=2)
     assert len(waits) == 2 * 4
@@ -214,7 +216,7 @@ def test_a_stack_does_not_wait_more_often_for_more_batches():
 
 
 def test_values_leave_the_gpu_in_chunks(monkeypatch):
-    monkeypatch.setattr(net_module, "DEVICE_CHUNK", 10)
+    monkeypatch.setitem(KINDS, "cuda", replace(CUDA, chunk_rows=10))
 
     def most_bytes(n_rows):
         used = []
@@ -223,7 +225,7 @@ def test_values_leave_the_gpu_in_chunks(monkeypatch):
             used.append(gpu.places.bytes_on_gpu())
             return module.encode(batch.x)
 
-        codes = estimator._apply(encoded, np.tile(X, (n_rows // N, 1)))
+        codes = estimator.model_.apply(encoded, ArrayContainer(np.tile(X, (n_rows // N, 1))))
         assert codes.shape == (n_rows, 2)
         return max(used)
 

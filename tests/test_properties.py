@@ -8,8 +8,10 @@ import torch
 from skorch.callbacks import Callback
 from torch.func import functional_call, grad_and_value
 
+from sklearn_ae.model.samples import Samples
 from sklearn_ae.modules import noise
 from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.tables.sources import Array
 from sklearn_ae.training.batches import EqualBatches, Rows
 from sklearn_ae.training.net import AutoencoderNet
 from sklearn_ae.training.phases import gradients, requests
@@ -32,7 +34,7 @@ def fitted(name, X, y=None, **changes):
 
 
 def rows_of(model, X, y):
-    return model._rows(model._check_samples(X, y, None, reset=False))
+    return Samples(Array(X), y).encoded(model.model_.encoding, model.model_.target, model.net_)
 
 
 def module_and_batch(name, n=6, seed=0):
@@ -158,10 +160,10 @@ def test_a_phase_moves_its_own_submodules_only(name):
         net.train_step(next(iter(net.get_iterator(rows_of(model, X, y), training=True))))
         after = module.state_dict()
         changed = {key.split(".")[0] for key in after if not torch.equal(before[key], after[key])}
-        allowed = set(phase.updates) | ({"columns"} if phase.buffers else set())
+        allowed = set(phase.updates) | ({"likelihood"} if phase.buffers else set())
         moved = {name.split(".")[0] for name in phase.parameters(module)}
         assert moved <= changed <= allowed
-        assert set(phase.updates) - moved <= {"columns"}  # which has nothing to move where all are numbers
+        assert set(phase.updates) - moved <= {"likelihood"}  # which has nothing to move where all are numbers
 
 
 @every_variant
@@ -196,7 +198,7 @@ class PhaseLoss(torch.nn.Module):
         self.module, self.phase = module, phase
 
     def forward(self, rows, draws):
-        with noise.handed(draws):
+        with noise.supplied(draws):
             evaluation = self.phase.evaluate(self.module, rows)
         return evaluation.loss, (evaluation.terms, evaluation.buffers)
 

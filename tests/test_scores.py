@@ -7,7 +7,8 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ae import VariationalAutoencoder
-from sklearn_ae.families import variational
+from sklearn_ae.model import posterior
+from sklearn_ae.objectives.priors import PRIORS
 
 X = load_breast_cancer().data[:120]
 SETTINGS = {"n_components": 3, "hidden_layer_sizes": (16,), "task": None, "max_iter": 30, "random_state": 0}
@@ -46,11 +47,11 @@ def test_a_search_without_y_is_cheap(monkeypatch):
     def refused(*_, **__):
         raise AssertionError("a search asks for no precision")
 
-    monkeypatch.setattr(variational, "log_evidence", refused)
+    monkeypatch.setattr(posterior, "log_evidence", refused)
     GridSearchCV(VariationalAutoencoder(**SETTINGS), {"n_components": [1, 2]}, cv=2).fit(X)
 
 
-@pytest.mark.parametrize("prior", variational.PRIORS)
+@pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("gaps", [False, True])
 def test_the_cheap_score_is_near_the_precise_one(prior, gaps):
     rows = X.copy()

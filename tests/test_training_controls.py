@@ -2,6 +2,8 @@
 
 import threading
 import warnings
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,11 +23,11 @@ from skorch.callbacks import (
 )
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from sklearn_ae.families.samples import Samples
-from sklearn_ae.training import net
-from tests.families import FAMILIES
-
-families = pytest.mark.parametrize("family", FAMILIES)
+from sklearn_ae.model.samples import Samples
+from sklearn_ae.tables.sources import Array
+from sklearn_ae.training.devices import HOST, KINDS
+from tests.families import families
+from tests.families import tiny as families_tiny
 
 RNG = np.random.default_rng(0)
 N, D = 60, 4
@@ -34,9 +36,7 @@ X = RNG.normal(size=(N, D)) @ RNG.normal(size=(D, D)) + Y[:, None]
 X_VAL, Y_VAL = RNG.normal(size=(30, D)) * 0.5 + 1, np.arange(30) % 3
 
 
-def tiny(family=RegularizedAutoencoder, **settings):
-    own = {"n_components": 2, "hidden_layer_sizes": (8,), "activation": "relu", "max_iter": 5, "random_state": 0}
-    return family(**own | settings)
+tiny = partial(families_tiny, activation="relu")
 
 
 def overfitting(family=RegularizedAutoencoder, **settings):
@@ -64,8 +64,9 @@ def same_state(a, b):
 def watched_loss(estimator, rows, y=None):
     """The watched loss of rows at the weights as they are, with the draws of the fit."""
     fitted = estimator.net_
-    (chunk,) = fitted.get_iterator(estimator._rows(Samples(rows, y)))
-    return fitted.watched.loss(fitted.validation_step(chunk)).item()
+    model = estimator.model_
+    (chunk,) = fitted.get_iterator(Samples(Array(rows), y).encoded(model.encoding, model.target, fitted))
+    return fitted.validation_phase.loss(fitted.validation_step(chunk)).item()
 
 
 class Recorder(Callback):
@@ -204,7 +205,7 @@ def test_the_target_of_validation_rows_counts(family):
 
 @pytest.mark.parametrize("chunk", [4, 7, 1024])
 def test_the_watched_target_is_the_mean_over_all_labelled_rows(chunk, monkeypatch):
-    monkeypatch.setattr(net, "CHUNK", chunk)
+    monkeypatch.setitem(KINDS, "cpu", replace(HOST, chunk_rows=chunk))
     some = np.where(np.arange(30) < 5, Y_VAL, -1)
     whole = tiny(unlabeled=-1).fit(X, np.where(np.arange(N) == 7, -1, Y), X_val=X_VAL, y_val=some)
     probability = whole.predict_proba(X_VAL[:5])[np.arange(5), Y_VAL[:5]]
@@ -267,7 +268,7 @@ def test_the_first_fit_of_a_warm_start_is_a_fit_like_any_other(family):
 def test_a_warm_start_with_another_module_raises_and_leaves_the_estimator_as_it_is(family, settings):
     estimator = tiny(family, warm_start=True).fit(X, Y)
     before, codes = dict(vars(estimator)), estimator.transform(X)
-    with pytest.raises(ValueError, match=f"a fit that goes on keeps {next(iter(settings))}="):
+    with pytest.raises(ValueError, match=f"a continued fit must keep {next(iter(settings))}="):
         estimator.set_params(**settings).fit(X, Y)
     assert vars(estimator) == before | settings
     np.testing.assert_array_equal(estimator.set_params(n_components=2).transform(X), codes)
@@ -275,7 +276,7 @@ def test_a_warm_start_with_another_module_raises_and_leaves_the_estimator_as_it_
 
 @pytest.mark.parametrize(
     ("y", "message"),
-    [(Y + 1, "the classes must stay"), (Y % 2, "the classes must stay"), (None, "the same kind of y")],
+    [(Y + 1, "classes must stay"), (Y % 2, "classes must stay"), (None, "y must be given")],
     ids=["others", "fewer", "none"],
 )
 def test_a_warm_start_with_another_target_raises_and_leaves_the_estimator_as_it_is(y, message):
@@ -300,13 +301,13 @@ CHANGES = {
     "batch size": (RegularizedAutoencoder, {}, {"batch_size": 7}),
     "penalty": (RegularizedAutoencoder, {}, {"alpha": 10.0}),
     "dropout": (RegularizedAutoencoder, {"dropout": 0.1}, {"dropout": 0.8}),
-    "share of masked cells": (RegularizedAutoencoder, {"noise": 0.1}, {"noise": 0.8}),
+    "share of masked cells": (RegularizedAutoencoder, {"corruption_level": 0.1}, {"corruption_level": 0.8}),
     "scale": (RegularizedAutoencoder, {}, {"scale": False}),
     "precision": (RegularizedAutoencoder, {"precision": "float32"}, {"precision": "float64"}),
     "beta": (VariationalAutoencoder, {}, {"beta": 20.0}),
     "prior": (VariationalAutoencoder, {}, {"prior": "laplace"}),
-    "noise of columns": (VariationalAutoencoder, {}, {"noise": "column"}),
-    "fixed noise": (VariationalAutoencoder, {"noise": 1.0}, {"noise": 0.3}),
+    "noise of columns": (VariationalAutoencoder, {}, {"observation_noise": "column"}),
+    "fixed noise": (VariationalAutoencoder, {"observation_noise": 1.0}, {"observation_noise": 0.3}),
     "adversarial weight": (AdversarialAutoencoder, {}, {"adversarial_weight": 20.0}),
     "discriminator's rate": (AdversarialAutoencoder, {}, {"discriminator_learning_rate": 0.1}),
 }
@@ -382,7 +383,7 @@ def test_a_partial_fit_with_y_after_one_without_raises():
     [
         ({}, None, "needs classes, all labels that may come"),
         ({"classes": [0, 1]}, None, "y must hold labels of"),
-        ({"classes": [0, 1, 2]}, {"classes": [0, 1, 2, 3]}, "the classes must stay"),
+        ({"classes": [0, 1, 2]}, {"classes": [0, 1, 2, 3]}, "classes must stay"),
     ],
     ids=["none", "too few", "others later"],
 )
@@ -419,7 +420,7 @@ def test_the_first_chunk_of_partial_fits_may_be_any_chunk(y):
         (VariationalAutoencoder, {"batch_size": 8}),
         (VariationalAutoencoder, {}),
         (RegularizedAutoencoder, {"dropout": 0.5}),
-        (RegularizedAutoencoder, {"noise": 0.5}),
+        (RegularizedAutoencoder, {"corruption_level": 0.5}),
     ],
     ids=str,
 )
@@ -442,10 +443,10 @@ def test_partial_fits_keep_the_learning_rate():
 
 def test_the_columns_lie_where_the_first_partial_fit_saw_them():
     estimator = tiny(penalty=None).partial_fit(X)
-    table = estimator._table
+    encoding = estimator.model_.encoding
     estimator.partial_fit(X + 100)
-    assert estimator._table is table
-    assert table.location == pytest.approx(X.mean(0))
+    assert estimator.model_.encoding is encoding
+    assert encoding.scaler.location == pytest.approx(X.mean(0))
 
 
 def test_a_partial_fit_goes_on_from_a_fit():
@@ -520,7 +521,9 @@ def test_dropout_is_off_after_training(family):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"dropout": 0.5}, {"noise": 0.5}, {"noise": 0.5, "noise_kind": "gaussian"}], ids=str
+    "settings",
+    [{"dropout": 0.5}, {"corruption_level": 0.5}, {"corruption_level": 0.5, "corruption": "gaussian"}],
+    ids=str,
 )
 def test_noise_is_on_while_training(settings):
     estimator, plain = tiny(**settings).fit(X), tiny().fit(X)

@@ -1,6 +1,5 @@
 """The autoencoder as a torch module, and the trace of one pass through it."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.modules.codes import Code
+from sklearn_ae.modules.likelihood import Likelihood
 
 
 def own_memory(value: Any) -> Any:
@@ -19,72 +19,8 @@ def own_memory(value: Any) -> Any:
     return value.clone(memory_format=torch.contiguous_format) if is_part else value
 
 
-class Columns(nn.Module, ABC):
-    """What the columns of a table are to a module: what the encoder sees of them, and what the decoder says of them.
-
-    Three vectors stand for a row. Its *cells* are what a table hands over, one number a column: a category is its
-    index, from 1 on, and a missing cell is 0. Its *inputs* are what networks see: a category is a few of them. Its
-    *outputs* are what a decoder returns: the parameters of a distribution of the cells.
-
-    Parameters
-    ----------
-    n_cells, n_inputs, n_outputs : int
-        Widths of the three.
-    """
-
-    def __init__(self, n_cells: int, n_inputs: int, n_outputs: int) -> None:
-        super().__init__()
-        self.n_cells = n_cells
-        self.n_inputs = n_inputs
-        self.n_outputs = n_outputs
-
-    @abstractmethod
-    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """(n, n_cells) -> (n, n_inputs): the inputs, those of a missing cell 0 unless cells are numbers in [0, 1]."""
-
-    @abstractmethod
-    def per_input(self, values: Tensor) -> Tensor:
-        """Repeat a value of each cell for all of its inputs, (n, n_cells) -> (n, n_inputs)."""
-
-    @abstractmethod
-    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
-        """Return ``-log p(x | output)`` in nats, summed over the observed cells, (n, n_cells), (n, n_outputs) -> (n,).
-
-        ``observed`` may hold any weights of the cells.
-        """
-
-    @abstractmethod
-    def link(self, output: Tensor) -> Tensor:
-        """Return the expected inputs, (n, n_outputs) -> (n, n_inputs)."""
-
-    @abstractmethod
-    def typical(self, output: Tensor) -> Tensor:
-        """Return expected numbers and most probable categories, (n, n_outputs) -> (n, n_cells)."""
-
-    @abstractmethod
-    def expected(self, output: Tensor, weight: Tensor) -> Tensor:
-        """Return the same over weighted draws of a code, (n, L, n_outputs), (n, L) -> (n, n_cells)."""
-
-    @abstractmethod
-    def draw(self, output: Tensor) -> Tensor:
-        """Return cells drawn from ``p(x | output)``, their noise handed in, (n, n_outputs) -> (n, n_cells)."""
-
-    def begin(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Begin where rows are like all rows together: return the outputs that say so, (n_outputs,), on the CPU.
-
-        What is learned of the columns themselves begins there as well. ``x`` are rows to train on, (n, n_cells), and
-        ``weight`` is that of each cell, 0 where it is missing. Unless a kind of column says otherwise, outputs begin
-        at 0.
-        """
-        return torch.zeros(self.n_outputs, dtype=torch.float64, device="cpu")
-
-    def learned(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Return the buffers that are known in closed form after a batch, by name; ``weight`` is that of each cell."""
-        return {}
-
-
 class Autoencoder(nn.Module):
-    """Encoder, code, decoder, and what stands around them.
+    """Encoder, code, decoder, likelihood, and an optional head and corruption.
 
     Parameters
     ----------
@@ -94,17 +30,17 @@ class Autoencoder(nn.Module):
         Features to a code, with ``mean(features)`` and ``draw(trace)``; see :mod:`sklearn_ae.modules.codes`.
     decoder : Module
         (n, k) codes to outputs.
-    columns : Columns
-        What cells and outputs mean; see :mod:`sklearn_ae.objectives.columns`.
+    likelihood : Likelihood
+        Distribution of the cells; see :mod:`sklearn_ae.likelihoods`.
     head : Module, optional
         (n, k) codes to raw predictions of the target.
     corruption : Module, optional
-        What happens to cells, and to the mask of the observed ones, before they are encoded while training; the target
-        stays the clean row.
+        Applied to cells and to the mask of observed cells before encoding, while training. The clean row is
+        reconstructed.
     flagged : sequence of int, default=()
-        Columns of which the encoder is told whether a cell is missing.
+        Columns with a missing indicator as an additional encoder input.
     column_weight : sequence of float, optional
-        How much the cost of each column counts while training.
+        Weight of each column's loss while training.
     """
 
     flagged: Tensor
@@ -115,7 +51,7 @@ class Autoencoder(nn.Module):
         encoder: nn.Module,
         code: Code,
         decoder: nn.Module,
-        columns: Columns,
+        likelihood: Likelihood,
         head: nn.Module | None = None,
         corruption: nn.Module | None = None,
         flagged: Sequence[int] = (),
@@ -125,7 +61,7 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.code = code
         self.decoder = decoder
-        self.columns = columns
+        self.likelihood = likelihood
         self.head = head
         self.corruption = corruption
         self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64, device="cpu"), persistent=False)
@@ -139,27 +75,21 @@ class Autoencoder(nn.Module):
             state.update({name: own_memory(value) for name, value in state.items()})
         return state
 
-    def separate(self) -> None:
-        """Give buffers that are part of larger memory, as in a stack, memory of their own again."""
-        for module in self.modules():
-            for name, buffer in module.named_buffers(recurse=False):
-                setattr(module, name, own_memory(buffer))
-
     @torch.no_grad()
-    def begin(self, x: Tensor, weight: Tensor) -> None:
-        """Move the decoder to where its outputs begin; see :meth:`Columns.begin`."""
+    def initialize_output(self, x: Tensor, weight: Tensor) -> None:
+        """Add the likelihood's initial output to the decoder's last bias; see :meth:`Likelihood.initial_output`."""
         *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear))
-        last.bias.add_(self.columns.begin(x, weight).to(last.bias))
+        last.bias.add_(self.likelihood.initial_output(x, weight).to(last.bias))
 
-    def counted(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
-        """Return how much the cost of each cell counts while training, (n, n_cells), or None where all count alike."""
+    def cell_weight(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
+        """Return the weight of each cell's loss while training, (n, n_cells), or None where all weigh the same."""
         if self.column_weight is None:
             return observed
         return self.column_weight.expand_as(x) if observed is None else self.column_weight * observed
 
     def inputs(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """(n, n_cells) -> (n, d): what the encoder sees of a row, 1 where a flagged cell is missing."""
-        inputs = self.columns.embed(x, observed)
+        """(n, n_cells) -> (n, d): the encoder's inputs, missing indicators included."""
+        inputs = self.likelihood.embed(x, observed)
         if not len(self.flagged):
             return inputs
         if observed is None:
@@ -167,7 +97,7 @@ class Autoencoder(nn.Module):
         return torch.cat([inputs, 1 - observed.index_select(1, self.flagged)], 1)
 
     def corrupted_inputs(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """(n, n_cells) -> (n, d): the same, of what a corruption leaves of the row."""
+        """(n, n_cells) -> (n, d): the encoder's inputs of the corrupted row."""
         return self.inputs(x, observed) if self.corruption is None else self.inputs(*self.corruption(x, observed))
 
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
@@ -176,7 +106,7 @@ class Autoencoder(nn.Module):
 
     def decode(self, code: Tensor) -> Tensor:
         """(n, k) -> (n, n_cells): expected numbers and most probable categories."""
-        return self.columns.typical(self.decoder(code))
+        return self.likelihood.estimate(self.decoder(code))
 
     def predict(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """(n, n_cells) -> (n, n_outputs): raw predictions of the target."""
@@ -186,7 +116,7 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """(n, n_cells) -> (n, n_inputs): the reconstruction, as inputs."""
-        return self.columns.link(self.decoder(self.encode(x, observed)))
+        return self.likelihood.link(self.decoder(self.encode(x, observed)))
 
 
 QUANTITIES: dict[str, Callable[[Any, Any], Tensor]] = {
@@ -201,9 +131,9 @@ QUANTITIES: dict[str, Callable[[Any, Any], Tensor]] = {
 
 
 class Trace(dict[str, Tensor]):
-    """What one pass leaves behind, each quantity computed when it is first asked for.
+    """The quantities of one forward pass, each computed when it is first read.
 
-    Keys are those of ``QUANTITIES`` and ``x``. A phase that never asks for the output never runs the decoder.
+    Keys are those of ``QUANTITIES`` and ``x``. A phase that never reads the output never runs the decoder.
     """
 
     def __init__(self, module: Autoencoder, x: Tensor, observed: Tensor | None = None) -> None:

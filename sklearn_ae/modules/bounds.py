@@ -1,4 +1,4 @@
-"""Bounds that let gradients through."""
+"""Bounds with a straight-through gradient."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ class _Within(torch.autograd.Function):
 
 
 def within(t: Tensor, bound: float) -> Tensor:
-    """(...) -> (...): the values kept within ``[-bound, bound]``, with the gradient that they have at the bound.
+    """(...) -> (...): values clamped to ``[-bound, bound]``, with the gradient of the identity.
 
-    The gradient of a clamp is 0 beyond it, where nothing would ever come back from.
+    The gradient of a clamp is 0 beyond the bound, so that a value there would never return.
     """
     return _Within.apply(t, bound)

@@ -1,4 +1,4 @@
-"""Codes: what stands between encoder and decoder, a point or a distribution."""
+"""Codes: points or distributions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from sklearn_ae.modules.mlp import Output
 
 
 class Code(nn.Module, ABC):
-    """What stands between encoder and decoder.
+    """The map from the encoder's features to the code.
 
     Parameters
     ----------
     n_features, n_components : int
-        Widths of the encoder's features and of the code.
+        Dimensions of the encoder's features and of the code.
     """
 
     def __init__(self, n_features: int, n_components: int) -> None:
@@ -26,35 +26,34 @@ class Code(nn.Module, ABC):
         self.location = Output(n_features, n_components)
 
     def mean(self, features: Tensor) -> Tensor:
-        """(n, h) -> (n, k)."""
+        """(n, h) -> (n, k): the mean of the code."""
         return self.location(features)
 
     @abstractmethod
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
-        """Return the code that the decoder sees, (n, k), or (n, L, k) for several draws a row."""
+        """Return the decoder's input, (n, k), or (n, L, k) for L draws per row."""
 
 
 class PointCode(Code):
-    """A code that is one point: a linear map of the encoder's features."""
+    """A code that is a point: a linear map of the encoder's features."""
 
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
-        """Return the code that the decoder sees, (n, k)."""
+        """Return the decoder's input, (n, k)."""
         return trace["mean"]
 
 
 class GaussianCode(Code):
-    """A code that is a normal distribution with a diagonal covariance (Kingma & Welling 2014, eq. 9 and 10).
+    """A code that is a normal distribution with diagonal covariance (Kingma & Welling 2014, eq. 9 and 10).
 
     Parameters
     ----------
     n_features, n_components : int
-        Widths of the encoder's features and of the code.
+        Dimensions of the encoder's features and of the code.
     n_draws : int, default=1
-        Codes drawn for each row.
+        Number of codes drawn per row.
     shared : bool, default=False
-        Whether all rows of a batch share the standard normal numbers behind the draws. The numbers are then antithetic
-        pairs. Sharing makes a fit of one full batch a function of the weighted rows alone: a row twice is a row of
-        weight two.
+        Whether all rows of a batch share the same standard normal numbers, in antithetic pairs. A fit of one full batch
+        is then a function of the weighted rows: repeating a row equals doubling its weight.
     """
 
     def __init__(self, n_features: int, n_components: int, *, n_draws: int = 1, shared: bool = False) -> None:
@@ -64,11 +63,11 @@ class GaussianCode(Code):
         self.shared = shared
 
     def log_var(self, features: Tensor) -> Tensor:
-        """(n, h) -> (n, k), kept where its exponential is a usable number."""
+        """(n, h) -> (n, k): the log-variance, bounded so that its exponential is finite and not 0."""
         return within(self.log_variance(features), 20.0)
 
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
-        """Return codes by the reparametrisation mean + sigma * noise: (n, k), or (n, n_draws, k) for several draws."""
+        """Return codes ``mean + sigma * noise``, (n, k), or (n, n_draws, k) for several draws."""
         mean, sigma = trace["mean"], (0.5 * trace["log_var"]).exp()
         if self.shared:
             return mean.unsqueeze(1) + sigma.unsqueeze(1) * self._antithetic(mean)

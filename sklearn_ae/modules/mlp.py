@@ -1,4 +1,4 @@
-"""Layers: multilayer perceptrons whose weights come from a generator of their own."""
+"""Multilayer perceptrons, with weights drawn from a generator of the fit."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -20,19 +20,19 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Linear(nn.Linear):
-    """A linear layer with undrawn weights: torch would draw them from its global generator."""
+    """A linear layer with uninitialized weights: PyTorch would draw them from its global generator."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__(n_in, n_out, device="cpu", dtype=torch.float32)
 
     def reset_parameters(self) -> None:
-        """Leave the weights undrawn."""
+        """Leave the weights uninitialized."""
 
 
 class Output(Linear):
-    """The last layer of a network. What it returns is in the precision of its weights, whatever it was computed in.
+    """The last layer of a network, whose output has the dtype of its weights under autocast as well.
 
-    So likelihoods and divergences are summed in single precision where layers are computed in bfloat16.
+    So likelihoods and divergences are summed in single precision if layers are computed in bfloat16.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -57,9 +57,9 @@ def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Seque
 
 @torch.no_grad()
 def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw weights and biases of all linear layers from U(-1/sqrt(n_in), 1/sqrt(n_in)), torch's own rule.
+    """Draw weights and biases of all linear layers from U(-1/sqrt(n_in), 1/sqrt(n_in)), PyTorch's default.
 
-    Rounded to single precision, so that float32 and float64 fits begin at the same weights.
+    They are rounded to single precision, so that float32 and float64 fits start from the same weights.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Linear):

@@ -1,7 +1,7 @@
-"""Noise as data: modules and terms ask for random numbers, and the fit that runs them hands the numbers in.
+"""Noise as data: modules and terms request random numbers, and the fit that runs them supplies them.
 
-So a fit draws from its own generator only, whole blocks at a time, and one model meets the same numbers whether it is
-trained alone or beside others.
+So a fit draws from its own generator only, in large blocks, and a model gets the same numbers whether it is trained
+alone or in a stack.
 """
 
 from abc import ABC, abstractmethod
@@ -10,19 +10,20 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 
 class Request(NamedTuple):
-    """What was asked for: numbers of a kind, in a shape, for each row or once for the batch."""
+    """A request for random numbers: their distribution and shape, per row or once per batch."""
 
     kind: str  # a key of KINDS
     shape: tuple[int, ...]
     per_row: bool
 
     def draw(self, n_rows: int, n_batches: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Return the numbers of ``n_batches`` batches with ``n_rows`` rows altogether."""
+        """Return the numbers for ``n_batches`` batches with ``n_rows`` rows in total."""
         leading = n_rows if self.per_row else n_batches
         return KINDS[self.kind]((leading, *self.shape), generator=generator, dtype=dtype, device="cpu")
 
@@ -31,7 +32,7 @@ KINDS = {"normal": torch.randn, "uniform": torch.rand}
 
 
 def generator(seed: int) -> torch.Generator:
-    """Return a generator on the CPU, where all numbers are drawn, so that every device meets the same ones."""
+    """Return a generator on the CPU; all numbers are drawn there, so that they do not depend on the device."""
     return torch.Generator("cpu").manual_seed(seed)
 
 
@@ -39,30 +40,32 @@ class _Source(Protocol):
     def __call__(self, request: Request, like: Tensor) -> Tensor: ...
 
 
-def _nowhere(request: Request, like: Tensor) -> Tensor:
-    raise RuntimeError(f"noise is handed in by the fit that runs a module, however nothing was handed in for {request}")
+def _no_source(request: Request, like: Tensor) -> Tensor:
+    raise RuntimeError(
+        f"noise must be supplied by the fit that runs a module, got no numbers for {request}: run it within noise.drawn"
+    )
 
 
-_source: ContextVar[_Source] = ContextVar("noise", default=_nowhere)
+_source: ContextVar[_Source] = ContextVar("noise", default=_no_source)
 
 
 def normal_like(t: Tensor) -> Tensor:
-    """(n, ...) -> (n, ...): standard normal numbers for each row of ``t``."""
+    """(n, ...) -> (n, ...): standard normal numbers."""
     return _source.get()(Request("normal", tuple(t.shape[1:]), per_row=True), t)
 
 
 def uniform_like(t: Tensor) -> Tensor:
-    """(n, ...) -> (n, ...): numbers from [0, 1) for each row of ``t``."""
+    """(n, ...) -> (n, ...): uniform numbers in [0, 1)."""
     return _source.get()(Request("uniform", tuple(t.shape[1:]), per_row=True), t)
 
 
 def normal(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return standard normal numbers of a shape, once for the batch, in the dtype and on the device of ``like``."""
+    """Return standard normal numbers, drawn once per batch, in the dtype and on the device of ``like``."""
     return _source.get()(Request("normal", tuple(shape), per_row=False), like)
 
 
 @contextmanager
-def _answered_by(source: _Source) -> Iterator[None]:
+def _supplied_by(source: _Source) -> Iterator[None]:
     token = _source.set(source)
     try:
         yield
@@ -72,53 +75,58 @@ def _answered_by(source: _Source) -> Iterator[None]:
 
 @contextmanager
 def recorded() -> Iterator[list[Request]]:
-    """Write down what is asked for inside the block; zeros are handed out."""
+    """Record the requests made inside the block, and supply zeros."""
     requests: list[Request] = []
 
     def record(request: Request, like: Tensor) -> Tensor:
         requests.append(request)
         return like.new_zeros((like.shape[0], *request.shape) if request.per_row else request.shape)
 
-    with _answered_by(record):
+    with _supplied_by(record):
         yield requests
 
 
-def handed(draws: Sequence[Tensor]) -> AbstractContextManager[None]:
-    """Answer what is asked for inside the block with ``draws``, in order."""
+def supplied(draws: Sequence[Tensor]) -> AbstractContextManager[None]:
+    """Supply ``draws`` to the requests made inside the block, in order."""
     remaining = iter(draws)
 
     def hand(request: Request, like: Tensor) -> Tensor:
         numbers = next(remaining, None)
-        return _nowhere(request, like) if numbers is None else numbers
+        return _no_source(request, like) if numbers is None else numbers
 
-    return _answered_by(hand)
+    return _supplied_by(hand)
 
 
 def drawn(generator: torch.Generator) -> AbstractContextManager[None]:
-    """Answer what is asked for inside the block with fresh numbers of a generator on the CPU."""
+    """Supply new numbers from a generator on the CPU to the requests made inside the block."""
 
     def draw(request: Request, like: Tensor) -> Tensor:
         numbers = request.draw(like.shape[0], 1, generator, like.dtype).to(like.device)
         return numbers if request.per_row else numbers[0]
 
-    return _answered_by(draw)
+    return _supplied_by(draw)
+
+
+def drawn_from(random: np.random.RandomState) -> AbstractContextManager[None]:
+    """Supply new numbers to the requests made inside the block, seeded by a NumPy generator."""
+    return drawn(generator(random.randint(2**31 - 1)))
 
 
 @contextmanager
 def once_for_the_batch() -> Iterator[None]:
-    """Ask for noise by the shape of the tensor inside the block: its rows are not the rows of the batch."""
+    """Make all requests inside the block once per batch: for tensors whose rows are not the rows of the batch."""
     source = _source.get()
 
     def ask(request: Request, like: Tensor) -> Tensor:
         shape = tuple(like.shape) if request.per_row else request.shape
         return source(Request(request.kind, shape, per_row=False), like)
 
-    with _answered_by(ask):
+    with _supplied_by(ask):
         yield
 
 
 class Dropout(nn.Module):
-    """Dropout whose mask is handed in (Srivastava et al. 2014)."""
+    """Dropout with requested noise (Srivastava et al. 2014)."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
@@ -132,54 +140,54 @@ class Dropout(nn.Module):
 
 
 class Corruption(nn.Module, ABC):
-    """What happens to rows before they are encoded while training."""
+    """A corruption of the rows before they are encoded, while training."""
 
     def forward(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(n, n_cells), (n, n_cells) -> the same: cells, and which of them are there."""
+        """(n, n_cells), (n, n_cells) -> (n, n_cells), (n, n_cells): cells and the mask of observed ones."""
         return self.corrupted(x, observed) if self.training else (x, observed)
 
     @abstractmethod
     def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return what training sees of the cells."""
+        """Return the corrupted cells and the mask of observed ones."""
 
 
 class Masking(Corruption):
-    """Take a share of the cells away (Vincent et al. 2010, section 3.3): they are encoded as if they were missing."""
+    """Mask a fraction of the cells, which are then encoded as missing (Vincent et al. 2010, section 3.3)."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, fraction: float) -> None:
         super().__init__()
-        self.share = share
+        self.fraction = fraction
 
     def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Set cells to 0, which stands for a missing one."""
-        kept = (uniform_like(x) >= self.share).to(x.dtype)
+        """Set masked cells to 0, the encoding of a missing cell."""
+        kept = (uniform_like(x) >= self.fraction).to(x.dtype)
         return x * kept, kept if observed is None else observed * kept
 
 
 class GaussianNoise(Corruption):
-    """Add normal noise to numbers, its standard deviation in units of the encoded columns.
+    """Add Gaussian noise to the scaled columns.
 
     Parameters
     ----------
     sigma : float
-        The standard deviation.
-    n_numbers : int
-        Columns that hold numbers; they come first. Other cells stay as they are.
+        Standard deviation, on the encoded scale.
+    n_scaled : int
+        Number of scaled columns, which come first. Other cells are not changed.
     """
 
-    def __init__(self, sigma: float, n_numbers: int) -> None:
+    def __init__(self, sigma: float, n_scaled: int) -> None:
         super().__init__()
         self.sigma = sigma
-        self.n_numbers = n_numbers
+        self.n_scaled = n_scaled
 
     def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Move the numbers."""
-        numbers, others = x[:, : self.n_numbers], x[:, self.n_numbers :]
+        """Add noise to the scaled columns."""
+        numbers, others = x[:, : self.n_scaled], x[:, self.n_scaled :]
         numbers = numbers + self.sigma * normal_like(numbers)
         return torch.cat([numbers, others], 1) if others.shape[1] else numbers, observed
 
 
-CORRUPTIONS: dict[str, Callable[[float, int], Corruption]] = {  # of a size, and the number of numeric columns
-    "mask": lambda share, n_numbers: Masking(share),
+CORRUPTIONS: dict[str, Callable[[float, int], Corruption]] = {  # by level and number of scaled columns
+    "mask": lambda fraction, n_scaled: Masking(fraction),
     "gaussian": GaussianNoise,
 }

@@ -1,4 +1,4 @@
-"""Integrals over codes, by importance sampling that adapts itself to each row."""
+"""Integrals over codes, by adaptive importance sampling."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,10 +9,10 @@ from scipy.stats import chi2
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-DRAWS = 256  # of a round, at least; and 32 times the dimensions of the code, as a power of two
-ADAPTATIONS = 4  # rounds after which a row keeps its proposal and adds up what it has, ...
-MOST_DRAWS = 5120  # ... until it has had about this many, and in four rounds more at least
-FREEDOM = 6  # degrees of freedom of the proposals: tails that are heavier than a posterior's
+DRAWS = 256  # minimum per round; 32 per dimension of the code, rounded up to a power of two, where that is more
+ADAPTATIONS = 4  # rounds in which the proposal of a row adapts; later rounds are accumulated, ...
+MOST_DRAWS = 5120  # ... up to about this number of draws, and for four rounds at least
+FREEDOM = 6  # degrees of freedom of the t-proposals, whose tails are heavier than the posterior's
 
 
 def log_evidence(
@@ -20,18 +20,18 @@ def log_evidence(
 ) -> tuple[Tensor, Tensor]:
     """Return ``log of the integral of exp(log_joint(z)) over z`` for each row, (n,), and its standard error, (n,).
 
-    A row begins with a t-distribution around ``mean`` and takes on mean and covariance of its own weighted draws from
-    round to round (Oh & Berger 1992). The draws are scrambled Sobol points, from fixed seeds and the same for all rows,
-    so that the value of a row depends on that row alone.
+    The proposal is a t-distribution around ``mean``. In each round it takes the mean and covariance of the row's
+    weighted draws (Oh & Berger 1992). The draws are scrambled Sobol points with fixed seeds, shared by all rows, so
+    that the value of a row depends on that row alone.
 
     Parameters
     ----------
     log_joint : callable
         ``(z, index) -> values``: codes (m, L, k) of the rows (m,) to ``log p(x, z)``, (m, L).
     mean, sigma : Tensor of shape (n, k)
-        Where to begin: location and spread of the codes.
+        Location and scale of the first proposal.
     tolerance : float
-        Standard error at which a row is done; 0 takes as many draws as there are.
+        Standard error at which a row stops; 0 takes the maximum number of draws.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def log_evidence(
     n, k = mean.shape
     location, scale = mean.clone(), torch.diag_embed(1.5 * sigma)
     jitter = torch.diag_embed(1e-3 * sigma.square())
-    n_draws = draws_of_a_round(k)
+    n_draws = draws_per_round(k)
     value, error = torch.empty_like(mean[:, 0]), torch.empty_like(mean[:, 0])
     sums, squares = torch.full((2, n), -torch.inf, dtype=mean.dtype, device=mean.device)
     active = torch.arange(n, device=mean.device)
@@ -50,14 +50,14 @@ def log_evidence(
         draws = _student(k, n_draws, seed=round_).to(mean)  # (L, k)
         codes = location[active].unsqueeze(1) + torch.einsum("nij,lj->nli", scale[active], draws)
         log_weights = log_joint(codes, active).double() - _log_density(draws, scale[active])
-        if round_ < ADAPTATIONS:  # draws of another proposal say nothing about this one's error
+        if round_ < ADAPTATIONS:  # draws of earlier proposals do not enter the error
             sums[active], squares[active], n_rounds = -torch.inf, -torch.inf, 1
         else:
             n_rounds = round_ - ADAPTATIONS + 2
         sums[active] = torch.logaddexp(sums[active], log_weights.logsumexp(1))
         squares[active] = torch.logaddexp(squares[active], (2 * log_weights).logsumexp(1))
         value[active], error[active] = _log_mean(sums[active], squares[active], n_rounds * n_draws)
-        # A row that is beyond the arithmetic has no finite value, whatever is drawn.
+        # A row that overflows has no finite value, whatever is drawn.
         going_on = (error[active] > tolerance) & value[active].isfinite()
         active = active[going_on]
         if not len(active):
@@ -77,14 +77,14 @@ def _log_mean(log_sum: Tensor, log_sum_of_squares: Tensor, n_draws: int) -> tupl
     return log_sum - log(n_draws), error
 
 
-def draws_of_a_round(k: int) -> int:
-    """Return how many codes of k dimensions a round draws for each row."""
+def draws_per_round(k: int) -> int:
+    """Return the number of codes per row and round, for k dimensions."""
     return max(DRAWS, 1 << ceil(log2(32 * k)))
 
 
 @lru_cache(maxsize=16)
 def standard_normal(k: int, n_draws: int) -> Tensor:
-    """Return quasi-random draws from a standard normal distribution in k dimensions, (n_draws, k), always the same."""
+    """Return quasi-random draws from a standard normal distribution in k dimensions, (n_draws, k), of one seed."""
     return torch.special.ndtri(_uniform(k, n_draws, seed=0))
 
 
@@ -126,5 +126,6 @@ def _adapted(codes: Tensor, log_weights: Tensor, jitter: Tensor) -> tuple[Tensor
     centred = codes - mean.unsqueeze(1)
     covariance = torch.einsum("nl,nli,nlj->nij", weights, centred, centred)
     factor, failed = torch.linalg.cholesky_ex(covariance + jitter)
-    independent = (covariance + jitter).diagonal(dim1=1, dim2=2).sqrt().diag_embed()  # where rounding left no factor
+    # Without a Cholesky factor, which rounding may prevent, dimensions are taken as independent.
+    independent = (covariance + jitter).diagonal(dim1=1, dim2=2).sqrt().diag_embed()
     return mean, torch.where(failed.view(-1, 1, 1) == 0, factor, independent)

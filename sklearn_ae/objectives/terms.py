@@ -10,26 +10,27 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor
 
+from sklearn_ae.likelihoods.gaussian import squared_error
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.objectives import losses
 
 
 class Batch(NamedTuple):
-    """What a term may read."""
+    """Rows as a term reads them."""
 
-    x: Tensor  # (n, d) encoded cells: numbers, and categories from 1 on; missing cells are 0
-    y: Tensor | None = None  # (n,) class index or standardised value; anything where target_weight is 0
+    x: Tensor  # (n, d) encoded cells: numbers, and category indices starting at 1; missing cells are 0
+    y: Tensor | None = None  # (n,) class index or standardised value; arbitrary where label_weight is 0
     weight: Tensor | None = None  # (n,) sample weights of mean 1 over the training rows
-    target_weight: Tensor | None = None  # (n,) weights of the target, 0 for unlabelled rows; None: all alike
+    label_weight: Tensor | None = None  # (n,) weights of the target loss, 0 for unlabelled rows; None: all equal
     observed: Tensor | None = None  # (n, d) 1 where a cell is known, 0 where it is missing
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        """Return the batch with a function applied to all that is there."""
+        """Return the batch with a function applied to every tensor."""
         x, *others = self
         return Batch(function(x), *(other if other is None else function(other) for other in others))
 
-    def there(self) -> dict[str, Tensor]:
-        """Return what is there, by name."""
+    def present(self) -> dict[str, Tensor]:
+        """Return the tensors that are not None, by name."""
         return {name: tensor for name, tensor in self._asdict().items() if tensor is not None}
 
 
@@ -62,9 +63,9 @@ def over_draws(values: Tensor) -> Tensor:
 
 def reconstruction_by_draw(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(x | z)``: (n,), or (n, L) for several draws a row."""
-    output, counted = trace["output"], module.counted(batch.x, batch.observed)
-    counted = None if counted is None else rows_for(counted, output)
-    return module.columns.loss(rows_for(batch.x, output), output, counted)
+    output, weight = trace["output"], module.cell_weight(batch.x, batch.observed)
+    weight = None if weight is None else rows_for(weight, output)
+    return module.likelihood.loss(rows_for(batch.x, output), output, weight)
 
 
 def reconstruction(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
@@ -72,27 +73,27 @@ def reconstruction(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     return over_draws(reconstruction_by_draw(module, batch, trace))
 
 
-def learned_noise(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
-    """Return the noise of the columns after this batch, in closed form."""
+def updated_buffers(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+    """Return the buffers of the likelihood that have a closed-form update, after this batch."""
     output = trace["output"]
     weight = torch.ones_like(batch.x) if batch.observed is None else batch.observed
     if batch.weight is not None:
         weight = weight * batch.weight.unsqueeze(-1)
-    learned = module.columns.learned(rows_for(batch.x, output), output, weight)
-    return {f"columns.{name}": value for name, value in learned.items()}
+    updated = module.likelihood.updated_buffers(rows_for(batch.x, output), output, weight)
+    return {f"likelihood.{name}": value for name, value in updated.items()}
 
 
 def class_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a class index, the mean over the labelled rows, ()."""
     y, logits = cast(Tensor, batch.y), trace["logits"]
     y = y if logits.ndim == 2 else y.unsqueeze(1).expand(logits.shape[:2])
-    return labeled_mean(over_draws(losses.categorical(y, logits)), batch.target_weight)
+    return labeled_mean(over_draws(losses.categorical(y, logits)), batch.label_weight)
 
 
 def value_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a standardised value, up to a constant, the mean over the labelled rows, ()."""
     y, output = cast(Tensor, batch.y).unsqueeze(1), trace["logits"]
-    return labeled_mean(over_draws(0.5 * losses.squared_error(rows_for(y, output), output)), batch.target_weight)
+    return labeled_mean(over_draws(0.5 * squared_error(rows_for(y, output), output)), batch.label_weight)
 
 
 def l1(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:

@@ -1,29 +1,49 @@
-"""A column of a table, as numbers and back: what was learned of it."""
+"""A column of a table: its values as numbers, and numbers as its values."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_ae.warning import warn
 
-NEW = -1  # stands for a category that was not in the fit
+UNKNOWN = -1  # stands for a category that was not in the fit
+
+
+@runtime_checkable
+class Kind(Protocol):
+    """The part of a numeric likelihood that tables use.
+
+    Columns of equal kinds are modelled together, so a kind must be hashable. One for which every number is valid may
+    set ``accepts_all = True``: the rows are then not read for its check.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the likelihood."""
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the columns are standardised."""
+
+    def check(self, values: NDArray) -> None:
+        """Raise a ValueError unless the likelihood is defined for all values, which are of any shape and not NaN."""
 
 
 class Column(ABC):
-    """A column as it was when the table was first seen.
+    """A column of the table of the fit.
 
     Attributes
     ----------
-    likelihood : str
-        How a module models it.
+    likelihood : Kind or None
+        The likelihood of the values; None for categories.
     """
 
-    likelihood: str
+    likelihood: Kind | None
 
     @property
     def has_values(self) -> bool:
@@ -32,13 +52,19 @@ class Column(ABC):
 
     @abstractmethod
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
-        """Return values that the column could hold, (n,) -> (n,)."""
+        """Return values that the column can hold, (n,) -> (n,)."""
 
 
-class Number(Column):
-    """A column of numbers."""
+class FloatColumn(Column):
+    """A column of numbers.
 
-    def __init__(self, likelihood: str = "gaussian") -> None:
+    Parameters
+    ----------
+    likelihood : Kind
+        The likelihood of the values.
+    """
+
+    def __init__(self, likelihood: Kind) -> None:
         self.likelihood = likelihood
 
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
@@ -46,60 +72,66 @@ class Number(Column):
         return cells
 
 
-class WholeNumber(Column):
-    """A column of whole numbers.
+class IntegerColumn(Column):
+    """A column of integers.
 
     Parameters
     ----------
     low, high : int
-        The least and the largest that were seen.
-    likelihood : str, default="gaussian"
-        How a module models it.
+        The smallest and the largest value in the fit.
+    likelihood : Kind
+        The likelihood of the values.
     """
 
-    def __init__(self, low: int, high: int, likelihood: str = "gaussian") -> None:
+    def __init__(self, low: int, high: int, likelihood: Kind) -> None:
         self.low = low
         self.high = high
         self.likelihood = likelihood
 
     @classmethod
-    def learn(cls, values: NDArray, missing: NDArray[np.bool_], likelihood: str) -> Self:
+    def learn(cls, values: NDArray, missing: NDArray[np.bool_], likelihood: Kind) -> Self:
         """Learn the range."""
         known = values[~missing]
         return cls(int(known.min()), int(known.max()), likelihood) if len(known) else cls(0, 0, likelihood)
 
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
-        """Return the next whole number in the range."""
+        """Return the nearest integers in the range."""
         dtype = np.uint64 if self.high > np.iinfo(np.int64).max else np.int64
         near = np.rint(cells)
-        # The ends are compared as floats and written as whole numbers: near 2^63 and 2^64 a float may be one more.
+        # The ends are compared as floats and written as integers: near 2^63 and 2^64 a float may be larger by one.
         inside = (near > float(self.low)) & (near < float(self.high))
-        whole = np.where(near >= float(self.high), dtype(self.high), dtype(self.low))
-        whole[inside] = near[inside].astype(dtype)
-        return whole
+        integers = np.where(near >= float(self.high), dtype(self.high), dtype(self.low))
+        integers[inside] = near[inside].astype(dtype)
+        return integers
 
 
-class Truth(Column):
-    """A column of truth values."""
+class BooleanColumn(Column):
+    """A column of truth values.
 
-    def __init__(self, likelihood: str = "bernoulli") -> None:
+    Parameters
+    ----------
+    likelihood : Kind
+        The likelihood of the values.
+    """
+
+    def __init__(self, likelihood: Kind) -> None:
         self.likelihood = likelihood
 
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
-        """Return whether true is the more probable."""
+        """Return True where the probability is at least one half."""
         return cells >= 0.5
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which categories are rare.
+    """Which categories are rare and counted as one.
 
     Parameters
     ----------
     min_frequency : int or float, default=2
-        Rows, or their share, below which a category is rare.
+        Number of rows, or their fraction, below which a category is rare.
     max_categories : int, optional
-        Categories that are kept, the group of the rare ones included.
+        Maximum number of categories per column, counting rare ones as one.
     """
 
     min_frequency: int | float = 2
@@ -118,30 +150,30 @@ class Grouping:
         return set(by_frequency[kept:])
 
 
-class Categories(Column):
-    """A column of categories, numbered from 1 on; 0 stands for a missing one.
+class CategoryColumn(Column):
+    """A column of categories with ids from 1 on; the id of a missing cell is 0.
 
     Parameters
     ----------
     values : list
-        A value for each number.
-    numbers : mapping
-        The number of each value. Rare values may share one.
-    shares : ndarray of shape (n_categories,)
-        Share of each number in the rows that it was learned from.
+        The value that each id is restored as.
+    ids : mapping
+        The id of each value. Rare values share one.
+    frequencies : ndarray of shape (n_categories,)
+        Relative frequency of each id in the training rows.
     rare : int or None
-        The number that rare values share.
+        The id of the rare values, if there are any.
     """
 
-    likelihood = "categorical"
+    likelihood = None
 
     def __init__(
-        self, values: list[Any], numbers: Mapping[Any, int], shares: NDArray[np.float64], rare: int | None = None
+        self, values: list[Any], ids: Mapping[Any, int], frequencies: NDArray[np.float64], rare: int | None = None
     ) -> None:
         self.values = np.empty(len(values) + 1, dtype=object)
         self.values[0], self.values[1:] = None, values
-        self.numbers = numbers
-        self.shares = shares
+        self.ids = ids
+        self.frequencies = frequencies
         self.rare = rare
 
     @classmethod
@@ -150,19 +182,37 @@ class Categories(Column):
         values: NDArray,
         missing: NDArray[np.bool_],
         order: list[Any] | None,
-        grouping: "Grouping",
+        grouping: Grouping,
         label: str = "the column",
     ) -> Self:
-        """Learn the categories that occur, in the order of the dtype or sorted; messages name the column by its label.
+        """Learn the categories that occur.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n,)
+            The cells.
+        missing : ndarray of shape (n,)
+            Which cells are ignored.
+        order : list or None
+            Categories of the dtype, in their order; None sorts the values.
+        grouping : Grouping
+            Which categories are rare.
+        label : str, default="the column"
+            Name of the column in messages.
+
+        Returns
+        -------
+        column : CategoryColumn
+            The column.
 
         Raises
         ------
         TypeError
-            If the values are of several types, or of one that can't be sorted or counted.
+            If the values are of several types, or can't be sorted or hashed.
         """
         known = values[~missing].tolist()
         if not known:
-            return cls([None], {}, np.ones(1))  # a category that no cell is of
+            return cls([None], {}, np.ones(1))  # one category, which no cell has
         order = _sorted(known, label) if order is None else order
         counts = Counter(known)
         occurring = [value for value in order if value in counts]
@@ -170,63 +220,64 @@ class Categories(Column):
         groups = [[value] for value in occurring if value not in rare]
         if rare:
             groups.append(sorted((v for v in occurring if v in rare), key=lambda value: -counts[value]))
-        numbers = {value: number for number, group in enumerate(groups, 1) for value in group}
+        ids = {value: number for number, group in enumerate(groups, 1) for value in group}
         sizes = np.array([sum(counts[value] for value in group) for group in groups], dtype=np.float64)
-        return cls([group[0] for group in groups], numbers, sizes / sizes.sum(), len(groups) if rare else None)
+        return cls([group[0] for group in groups], ids, sizes / sizes.sum(), len(groups) if rare else None)
 
-    def numbered(self, values: NDArray, missing: NDArray[np.bool_], label: str, unknown: str) -> NDArray[np.int32]:
-        """Return the number of each value, (n,).
+    def ids_of(self, values: NDArray, missing: NDArray[np.bool_], label: str, handle_unknown: str) -> NDArray[np.int32]:
+        """Return the id of each value, (n,).
 
         Raises
         ------
         ValueError
-            If a value is new and ``unknown`` is "error".
+            If a value was not in the fit and ``handle_unknown`` is "error".
 
         Warns
         -----
         UserWarning
-            If all values are new.
+            If no value was in the fit.
         """
-        number = self.numbers.get
+        known = self.ids.get
         try:
-            numbers = np.fromiter((number(v, NEW) for v in values.tolist()), np.int32, len(values))
-        except TypeError as error:  # lists and the like can't be looked up
+            ids = np.fromiter((known(value, UNKNOWN) for value in values.tolist()), np.int32, len(values))
+        except TypeError as error:  # lists and the like can't be hashed
             raise TypeError(
                 f"categories must be values such as strings or numbers, got {values[~missing][0]!r} in {label}: "
                 "convert them, for example to strings"
             ) from error
-        numbers[missing] = 0
-        new = numbers == NEW
-        if new.any():
-            self._tell_of_new(values[new].tolist(), label, unknown, all_new=new.sum() == len(missing) - missing.sum())
-        numbers[new] = self.rare or 0
-        return numbers
+        ids[missing] = 0
+        unknown = ids == UNKNOWN
+        if unknown.any():
+            all_unknown = unknown.sum() == len(missing) - missing.sum()
+            self._report_unknown(values[unknown].tolist(), label, handle_unknown, all_unknown=all_unknown)
+        ids[unknown] = self.rare or 0
+        return ids
 
-    def _tell_of_new(self, new: list[Any], label: str, unknown: str, *, all_new: bool) -> None:
-        some = sorted(set(map(repr, new)))[:5]
-        if unknown == "error":
+    def _report_unknown(self, values: list[Any], label: str, handle_unknown: str, *, all_unknown: bool) -> None:
+        some = sorted(set(map(repr, values)))[:5]
+        if handle_unknown == "error":
             raise ValueError(
                 f"with handle_unknown='error' categories must be among those of fit, got {some} in {label}: set "
                 "handle_unknown='ignore' to take them as missing"
             )
-        if all_new and self.numbers:
-            known = sorted(map(repr, self.numbers))[:5]
+        if all_unknown and self.ids:
+            known = sorted(map(repr, self.ids))[:5]
             warn(f"no category of {label} was in the fit, got {some} where the fit had {known}: all count as unknown")
 
     @property
     def has_values(self) -> bool:
         """Whether there was a category in the fit."""
-        return bool(self.numbers)
+        return bool(self.ids)
 
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
-        """Return the categories; of rare ones the most frequent."""
+        """Return the categories; for rare ones the most frequent of them."""
         return self.values[cells.astype(np.int64)]
 
 
 def _sorted(values: list[Any], label: str) -> list[Any]:
     """Return the distinct values in ascending order."""
     types = set(map(type, values))
-    if len(set(map(_family, types))) > 1:
+    if len(set(map(_comparable, types))) > 1:
         raise TypeError(
             f"categories of a column must be of one type, got {' and '.join(sorted(kind.__name__ for kind in types))} "
             f"in {label}: convert them, for example to strings"
@@ -240,6 +291,6 @@ def _sorted(values: list[Any], label: str) -> list[Any]:
         ) from error
 
 
-def _family(kind: type) -> type:
+def _comparable(kind: type) -> type:
     """Return a type itself, or float for every type of numbers: 1 and 1.0 are one category."""
     return float if issubclass(kind, int | float | np.number) and kind is not bool else kind

@@ -1,4 +1,4 @@
-"""What a table comes in: its columns, how to make another one like it, and how to fill its missing cells."""
+"""Containers: how to read the columns of a table, make another table like it, and fill its missing cells."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from sklearn_ae.tables.sources import Frame, Source
+from sklearn_ae.tables.sources import Array, Frame, Source, Sparse, blocks
 
-MASKED = {"b": np.float64, "i": np.float64, "u": np.float64, "U": object, "S": object}  # dtypes that know no NaN
+MASKED = {"b": np.float64, "i": np.float64, "u": np.float64, "U": object, "S": object}  # of dtypes that have no NaN
 
 
 class Container(ABC):
@@ -20,17 +20,20 @@ class Container(ABC):
     Attributes
     ----------
     names : list
-        Of the columns: strings of a DataFrame, numbers of an array.
+        Names of the columns of a DataFrame, positions of those of an array.
+    is_frame : bool
+        Whether the table is a DataFrame.
     """
 
     names: list[Any]
+    is_frame: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def kind(self, position: int) -> str:
-        """Return "number", "whole number", "truth" or "category", by the dtype of a column.
+        """Return "float", "integer", "boolean" or "category", by the dtype of a column.
 
         Raises
         ------
@@ -43,16 +46,16 @@ class Container(ABC):
         """Return the cells of a column exactly as they are, and which of them are missing, each (n,)."""
 
     def objects(self, positions: Sequence[int]) -> Iterator[tuple[NDArray, NDArray[np.bool_]]]:
-        """Return the same of several columns, one after the other."""
+        """Return the same for several columns, one after the other."""
         return map(self.values, positions)
 
     @abstractmethod
-    def numbers(self, positions: Sequence[int]) -> Any:
-        """Return columns of numbers as a source, or as a sparse matrix; missing cells are NaN."""
+    def numbers(self, positions: Sequence[int]) -> Source:
+        """Return columns of numbers as a source, in the order of the positions; missing cells are NaN."""
 
     @abstractmethod
     def ordered_categories(self, position: int) -> list[Any] | None:
-        """Return the categories that the dtype of a column tells, in order, or None."""
+        """Return the categories of the dtype of a column, in order, or None if it has none."""
 
     @abstractmethod
     def empty(self) -> "Container":
@@ -60,7 +63,7 @@ class Container(ABC):
 
     @abstractmethod
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
-        """Return a table of this kind, with the dtypes of this one; the rows are labelled as those of ``like``."""
+        """Return a table of this kind, with the dtypes of this one and the row index of ``like``."""
 
     @abstractmethod
     def missing(self) -> NDArray[np.bool_]:
@@ -68,11 +71,11 @@ class Container(ABC):
 
     @abstractmethod
     def dtype(self, position: int) -> Any:
-        """Return the dtype of a column, as narwhals names it."""
+        """Return the narwhals dtype of a column."""
 
     @abstractmethod
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: "Container") -> Any:
-        """Return the table as it was given, with its missing cells written and nothing else changed.
+        """Return the table as it was given, with its missing cells filled and nothing else changed.
 
         Parameters
         ----------
@@ -81,20 +84,43 @@ class Container(ABC):
         missing : ndarray of shape (n, d)
             Which cells are missing.
         fitted : Container
-            The table of the fit, without its rows: the dtypes of columns without a known cell.
+            The table of the fit, without its rows. Its dtypes are those of columns without a known cell.
 
         Raises
         ------
         ValueError
-            If a column can't hold what is to be written beside what it holds.
+            If the dtype of a column can't hold both its known cells and the new ones.
         """
 
     def label(self, position: int) -> str:
-        """Return how a message calls a column."""
+        """Return the name of a column in messages."""
         return f"column {self.names[position]!r}"
 
 
-class ArrayContainer(Container):
+class PositionalContainer(Container):
+    """A table of numbers whose columns are known by their position."""
+
+    def __init__(self, n_columns: int) -> None:
+        self.names = list(range(n_columns))
+
+    def kind(self, position: int) -> str:
+        """Return "float": there are no other dtypes."""
+        return "float"
+
+    def dtype(self, position: int) -> Any:
+        """Return the narwhals dtype of a column."""
+        return nw.Float64()
+
+    def label(self, position: int) -> str:
+        """Return the name of a column in messages."""
+        return f"column {position}"
+
+    def is_whole(self, positions: Sequence[int]) -> bool:
+        """Whether positions are those of all columns, in their order."""
+        return list(positions) == self.names
+
+
+class ArrayContainer(PositionalContainer):
     """An array.
 
     Parameters
@@ -102,13 +128,13 @@ class ArrayContainer(Container):
     array : ndarray of shape (n, d)
         Numbers, or objects.
     given : ndarray of shape (n, d), optional
-        The same as the user gave it, in another dtype perhaps.
+        The array as the user gave it, perhaps in another dtype.
     """
 
     def __init__(self, array: NDArray, given: NDArray | None = None) -> None:
+        super().__init__(array.shape[1])
         self.array = array
         self.given = array if given is None else given
-        self.names = list(range(array.shape[1]))
 
     def __len__(self) -> int:
         return len(self.array)
@@ -117,22 +143,19 @@ class ArrayContainer(Container):
         """Return the dtype without the rows."""
         return ArrayContainer(self.array[:0].copy())
 
-    def kind(self, position: int) -> str:
-        """Return "number": an array does not tell more."""
-        return "number"
-
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
         """Return the cells of a column, and which of them are missing, each (n,)."""
         column = self.array[:, position]
         return column, missing_cells(column)
 
     def numbers(self, positions: Sequence[int]) -> Source:
-        """Return columns of numbers; missing cells are NaN."""
-        in_place = list(positions) == self.names and self.array.dtype in (np.float64, np.float32)
-        return self.array if in_place else Frame(self.array[:, list(positions)], [self.label(p) for p in positions])
+        """Return columns of numbers as a source; missing cells are NaN."""
+        if self.is_whole(positions) and self.array.dtype in (np.float64, np.float32):
+            return Array(self.array)
+        return Frame(self.array[:, list(positions)], [self.label(position) for position in positions])
 
     def ordered_categories(self, position: int) -> None:
-        """Return None: an array does not tell them."""
+        """Return None: the dtype of an array has no categories."""
         return
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> NDArray:
@@ -148,7 +171,7 @@ class ArrayContainer(Container):
         return missing_cells(self.array)
 
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> NDArray:
-        """Return the array as it was given, with its missing cells written."""
+        """Return the array as it was given, with its missing cells filled."""
         written = np.full(self.array.shape, np.nan, dtype=object if self.given.dtype == object else np.float64)
         for position, values in columns.items():
             written[:, position] = values
@@ -157,19 +180,60 @@ class ArrayContainer(Container):
         if too_large or (dtype.kind in "iub" and np.isnan(cells).any()):
             dtype = written.dtype
         filled = self.given.astype(dtype)
-        filled[missing] = _whole(cells, dtype) if dtype.kind in "iub" else cells
+        filled[missing] = _integers(cells, dtype) if dtype.kind in "iub" else cells
         return filled
 
     def dtype(self, position: int) -> Any:
-        """Return the dtype of a column, as narwhals names it."""
+        """Return the narwhals dtype of a column."""
         return nw.Object() if self.array.dtype == object else nw.Float64()
 
-    def label(self, position: int) -> str:
-        """Return how a message calls a column."""
-        return f"column {position}"
+
+class RowsContainer(PositionalContainer):
+    """A table that is read through a source, and given back as an array.
+
+    Parameters
+    ----------
+    source : Source of shape (n, d)
+        Numbers.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source.shape[1])
+        self.source = source
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def empty(self) -> ArrayContainer:
+        """Return an array without rows."""
+        return ArrayContainer(np.empty((0, len(self.names)), self.source.dtype))
+
+    def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
+        """Return the cells of a column, and which of them are missing, each (n,)."""
+        column = np.concatenate([block[:, position] for block in self._blocks()])
+        return column, np.isnan(column)
+
+    def numbers(self, positions: Sequence[int]) -> Source:
+        """Return the source itself, or some of its columns as a source."""
+        return self.source if self.is_whole(positions) else self.source.columns(positions)
+
+    def made_of(self, columns: Sequence[NDArray], like: Any = None) -> NDArray:
+        """Return an array."""
+        return self.empty().made_of(columns, like)
+
+    def missing(self) -> NDArray[np.bool_]:
+        """Return which cells are missing, (n, d)."""
+        return np.concatenate([np.isnan(block) for block in self._blocks()])
+
+    def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> NDArray:
+        """Return the rows as an array, with their missing cells filled."""
+        return ArrayContainer(np.concatenate(list(self._blocks()))).filled(columns, missing, fitted)
+
+    def _blocks(self) -> Iterator[NDArray]:
+        return (self.source[rows] for rows in blocks(self.source.shape))
 
 
-class SparseContainer(Container):
+class SparseContainer(RowsContainer):
     """A sparse matrix.
 
     Parameters
@@ -179,58 +243,47 @@ class SparseContainer(Container):
     """
 
     def __init__(self, matrix: csr_matrix) -> None:
-        self.matrix = matrix
-        self.names = list(range(matrix.shape[1]))
-
-    def __len__(self) -> int:
-        return self.matrix.shape[0]
-
-    def empty(self) -> Container:
-        """Return an array: rows are given back in one."""
-        return ArrayContainer(np.empty((0, len(self.names)), self.matrix.dtype))
-
-    def kind(self, position: int) -> str:
-        """Return "number": a sparse matrix holds nothing else."""
-        return "number"
-
-    def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
-        """Return the cells of a column, and which of them are missing, each (n,)."""
-        column = self.matrix[:, [position]].toarray().ravel()
-        return column, np.isnan(column)
-
-    def numbers(self, positions: Sequence[int]) -> Any:
-        """Return columns of numbers; missing cells are NaN."""
-        return self.matrix if list(positions) == self.names else self.matrix[:, positions]
+        super().__init__(Sparse(matrix))
 
     def ordered_categories(self, position: int) -> None:
-        """Refuse: a zero that is not stored would be one of them."""
+        """Raise: a zero that is not stored would be a category."""
         raise TypeError(
             f"categorical_features must name no column of a sparse matrix, got {self.label(position)}: make it dense"
         )
 
-    def made_of(self, columns: Sequence[NDArray], like: Any = None) -> NDArray:
-        """Return an array."""
-        return self.empty().made_of(columns, like)
 
-    def missing(self) -> NDArray[np.bool_]:
-        """Return which cells are missing, (n, d)."""
-        return np.isnan(self.matrix.toarray())
+class SourceContainer(RowsContainer):
+    """A user's own source.
 
-    def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> NDArray:
-        """Return the rows as an array, with their missing cells written."""
-        return ArrayContainer(self.matrix.toarray()).filled(columns, missing, fitted)
+    Parameters
+    ----------
+    source : Source of shape (n, d)
+        Numbers.
 
-    def dtype(self, position: int) -> Any:
-        """Return the dtype of a column, as narwhals names it."""
-        return nw.Float64()
+    Raises
+    ------
+    TypeError
+        If the dtype of the source is neither float32 nor float64.
+    """
 
-    def label(self, position: int) -> str:
-        """Return how a message calls a column."""
-        return f"column {position}"
+    def __init__(self, source: Source) -> None:
+        if np.dtype(source.dtype) not in (np.float32, np.float64):
+            raise TypeError(
+                f"the dtype of a Source must be float32 or float64, got {np.dtype(source.dtype)}: convert the rows in "
+                "its __getitem__"
+            )
+        super().__init__(source)
+
+    def ordered_categories(self, position: int) -> None:
+        """Raise: a source holds numbers only."""
+        raise TypeError(
+            f"categorical_features must name no column of a Source, got {self.label(position)}: give a DataFrame or an "
+            "array"
+        )
 
 
 def check_kind(X: Any) -> None:
-    """Raise if X is a lazy frame, which has no cells yet, or an array of times."""
+    """Raise if X is a lazy DataFrame or an array of times."""
     if hasattr(X, "collect") and hasattr(X, "collect_schema") and not hasattr(X, "__len__"):
         raise TypeError(f"X must be an array or a DataFrame, got {type(X).__name__}: call its method collect() before")
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
@@ -238,7 +291,7 @@ def check_kind(X: Any) -> None:
 
 
 def check_not_empty(frame: Any, name: str) -> None:
-    """Raise unless a DataFrame has rows and columns, in scikit-learn's words."""
+    """Raise unless a DataFrame has rows and columns, in the words of scikit-learn."""
     for n, what in zip(frame.shape, ("sample", "feature"), strict=True):
         if n == 0:
             raise ValueError(
@@ -247,7 +300,7 @@ def check_not_empty(frame: Any, name: str) -> None:
 
 
 def with_nan(X: Any) -> Any:
-    """Return X; in an array, or a list that makes one of objects, what is masked, None or NA is NaN."""
+    """Return X with NaN for masked cells of an array, and for None and NA in an array or list of objects."""
     if isinstance(X, np.ma.MaskedArray):
         X = _unmasked(X)
     elif isinstance(X, list | tuple):
@@ -257,23 +310,23 @@ def with_nan(X: Any) -> Any:
 
 
 def _unmasked(X: np.ma.MaskedArray) -> NDArray:
-    """Return a masked array as one whose masked cells are NaN."""
+    """Return a masked array as an array with NaN for its masked cells."""
     if not np.ma.is_masked(X):
         return np.ma.getdata(X)
     return np.ma.filled(X.astype(MASKED.get(X.dtype.kind, X.dtype)), np.nan)
 
 
 def _of_objects(X: Any) -> Any:
-    """Return nested lists as an array if it is one of objects, else as they are."""
+    """Return nested lists as an array if its dtype is object, else unchanged."""
     try:
         array = np.asarray(X)
-    except ValueError:  # no rows of one length
+    except ValueError:  # rows of different lengths
         return X
     return array if array.dtype == object else X
 
 
 def raise_with_column(X: Any, error: Exception) -> None:
-    """Raise the error of a conversion once more if there is a cell that is no number, and name its column."""
+    """Raise the error of a failed conversion again, with the column of the first cell that is no number."""
     is_list = isinstance(X, list | tuple)
     cells = np.array(X, dtype=object if is_list else None)
     if is_list and cells.ndim == 1 and any(isinstance(row, list | tuple) for row in X):
@@ -291,8 +344,8 @@ def raise_with_column(X: Any, error: Exception) -> None:
             raise type(reason)(f"X must hold numbers, finite or missing, got in column {column}: {reason}") from error
 
 
-def _whole(cells: NDArray[np.float64], dtype: np.dtype) -> list[int]:
-    """Return the next whole numbers that a dtype holds, of truth values 0 or 1."""
+def _integers(cells: NDArray[np.float64], dtype: np.dtype) -> list[int]:
+    """Return the nearest integers in the range of a dtype; 0 or 1 for truth values."""
     low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return [min(max(round(cell), low), high) for cell in cells.tolist()]
 

@@ -19,13 +19,15 @@ REFUSED = (nw.Binary, nw.List, nw.Struct, nw.Array)
 
 
 class FrameContainer(Container):
-    """A DataFrame, read by narwhals.
+    """A DataFrame, read through narwhals.
 
     Parameters
     ----------
     frame : DataFrame
         The table.
     """
+
+    is_frame = True
 
     def __init__(self, frame: Any) -> None:
         self.native = frame
@@ -34,10 +36,10 @@ class FrameContainer(Container):
 
     @abstractmethod
     def _readable(self) -> Any:
-        """Return the frame with its columns in dtypes that narwhals knows, as far as there are such."""
+        """Return the frame with its columns converted to dtypes that narwhals supports, where possible."""
 
     def dtype(self, position: int) -> Any:
-        """Return the dtype of a column, as narwhals names it."""
+        """Return the narwhals dtype of a column."""
         return self.dtypes[position]
 
     @cached_property
@@ -46,26 +48,26 @@ class FrameContainer(Container):
 
     @cached_property
     def dtypes(self) -> list[Any]:
-        """The dtypes of the columns, as narwhals names them."""
+        """The narwhals dtypes of the columns."""
         return self.frame.schema.dtypes()
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def kind(self, position: int) -> str:
-        """Return "number", "whole number", "truth" or "category", by the dtype of a column."""
+        """Return "float", "integer", "boolean" or "category", by the dtype of a column."""
         self._check_dtype(position)
         dtype = self.dtypes[position]
         if dtype.is_numeric():
-            return "whole number" if dtype.is_integer() else "number"
+            return "integer" if dtype.is_integer() else "float"
         if dtype == nw.Boolean:
-            return "truth"
+            return "boolean"
         if dtype in (nw.String, nw.Categorical, nw.Enum):
             return "category"
         return self._kind_of_objects(position)
 
     def _check_dtype(self, position: int) -> None:
-        """Raise if a column is of a dtype of which no numbers can be made exactly, or at all."""
+        """Raise if the dtype of a column can't be converted to numbers without loss."""
         dtype = self.dtypes[position]
         if type(dtype) in TEMPORAL:
             raise TypeError(
@@ -85,11 +87,11 @@ class FrameContainer(Container):
         if types <= {str}:
             return "category"
         if types <= {bool, np.bool_}:
-            return "truth"
+            return "boolean"
         if bool not in types and all(issubclass(kind, Integral) for kind in types):
             return self._kind_of_ints(position, known)
         if bool not in types and all(issubclass(kind, Real) for kind in types):
-            return "number"
+            return "float"
         raise TypeError(
             "columns must hold numbers, truth values or categories, got "
             f"{' and '.join(sorted(kind.__name__ for kind in types))} in {self.label(position)} "
@@ -103,13 +105,13 @@ class FrameContainer(Container):
                 f"whole numbers must have at most 64 bits, got {high if high >= 2**63 else low} in "
                 f"{self.label(position)}: convert it to floats, or to strings if it holds categories"
             )
-        return "whole number"
+        return "integer"
 
     def values(self, position: int) -> tuple[NDArray, NDArray[np.bool_]]:
         """Return the cells of a column exactly as they are, and which of them are missing, each (n,)."""
         column = self._series[position]
         missing = np.asarray(column.is_null().to_numpy(), dtype=bool)
-        if column.dtype.is_integer() and column.dtype not in TOO_WIDE:  # with a gap they would become floats
+        if column.dtype.is_integer() and column.dtype not in TOO_WIDE:  # otherwise gaps would convert them to floats
             return column.fill_null(0).to_numpy(), missing
         if column.dtype.is_float():
             cells = column.to_numpy()
@@ -117,39 +119,39 @@ class FrameContainer(Container):
         return np.fromiter(column.to_list(), dtype=object, count=len(column)), missing
 
     def numbers(self, positions: Sequence[int]) -> Source:
-        """Return columns of numbers; missing cells are NaN."""
+        """Return columns of numbers as a source, in the order of the positions; missing cells are NaN."""
         for position in positions:
             self._check_dtype(position)
-        return Frame(self._of_numbers(self._part(positions)), [self.label(position) for position in positions])
+        return Frame(self._with_nan(self._part(positions)), [self.label(position) for position in positions])
 
     @abstractmethod
-    def _of_numbers(self, part: Any) -> Any:
-        """Return a native frame whose missing cells can be read as numbers."""
+    def _with_nan(self, part: Any) -> Any:
+        """Return a native frame whose missing cells can be converted to NaN."""
 
     def _part(self, positions: Sequence[int]) -> Any:
-        """Return a native frame of some columns; all of them, in their order, are no copy."""
+        """Return a native frame of some columns, without a copy if it is all of them in their order."""
         whole = list(positions) == list(range(len(self.names)))
         return (self.frame if whole else self.frame[:, list(positions)]).to_native()
 
     def ordered_categories(self, position: int) -> list[Any] | None:
-        """Return the categories that the dtype of a column tells, in order, or None."""
+        """Return the categories of the dtype of a column, in order, or None if it has none."""
         known = self.dtypes[position] in (nw.Categorical, nw.Enum)
         return self._series[position].cat.get_categories().to_list() if known else None
 
-    def _written(self, position: int, gaps: NDArray[np.bool_], cells: NDArray, fitted: Container) -> Any:
-        """Return a native column, its gaps written, in a wider dtype where its own can't hold them."""
+    def _column_filled(self, position: int, gaps: NDArray[np.bool_], cells: NDArray, fitted: Container) -> Any:
+        """Return a native column with its gaps filled, in a wider dtype if its own can't hold the cells."""
         own = self.dtypes[position]
         for dtype in (own, *self._wider(position, gaps, fitted)):
-            suited = _suited(cells, dtype)
-            if suited is not None:
-                return self._with(suited, position, gaps, dtype)
+            converted = _converted(cells, dtype)
+            if converted is not None:
+                return self._native_column(converted, position, gaps, dtype)
         raise ValueError(
             f"a column must be able to hold what fills its gaps, got {cells.tolist()[0]!r} for a gap of "
             f"{self.label(position)} ({own}): convert the column to the dtype that it had in fit"
         )
 
     def _wider(self, position: int, gaps: NDArray[np.bool_], fitted: Container) -> list[Any]:
-        """Return other dtypes that hold all that is known of a column."""
+        """Return other dtypes that can hold the known cells of a column."""
         own, in_fit = self.dtypes[position], fitted.dtype(position)
         wider = [widest() for widest, is_narrower in WIDEST.items() if is_narrower(own)]
         if own == nw.Enum and in_fit == nw.Enum and set(own.categories) <= set(in_fit.categories):
@@ -157,12 +159,12 @@ class FrameContainer(Container):
         return [*wider, *([in_fit, nw.String(), nw.Float64()] if gaps.all() else [])]
 
     @abstractmethod
-    def _with(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
-        """Return a native column as it was given, or in a wider dtype, with cells in its gaps."""
+    def _native_column(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
+        """Return a native column as it was given, or in a wider dtype, with its gaps filled."""
 
 
 class PandasContainer(FrameContainer):
-    """A DataFrame of pandas, or of a library that is used like it."""
+    """A DataFrame of pandas, or of a library with its interface."""
 
     def __init__(self, frame: Any) -> None:
         super().__init__(frame)
@@ -175,16 +177,16 @@ class PandasContainer(FrameContainer):
             frame.isetitem(position, _plain(frame.iloc[:, position]))
         return frame
 
-    def _of_numbers(self, part: Any) -> Any:
+    def _with_nan(self, part: Any) -> Any:
         of_objects = [place for place, dtype in enumerate(part.dtypes) if dtype.kind == "O"]
         part = part.copy(deep=False) if of_objects else part
-        for place in of_objects:  # None and NA can't be read as numbers
+        for place in of_objects:  # None and NA can't be converted to numbers
             column = part.iloc[:, place]
             part.isetitem(place, column.astype(object).where(column.notna(), np.nan))
         return part
 
     def objects(self, positions: Sequence[int]) -> Iterator[tuple[NDArray, NDArray[np.bool_]]]:
-        """Return the cells of several columns as they are, as many columns at once as make a block."""
+        """Return the cells of several columns as they are, converted in blocks of columns."""
         at_once = max(1, BLOCK // max(1, len(self)))
         for start in range(0, len(positions), at_once):
             part = self.frame.to_native().iloc[:, list(positions[start : start + at_once])]
@@ -192,11 +194,11 @@ class PandasContainer(FrameContainer):
 
     def empty(self) -> "PandasContainer":
         """Return the names and dtypes without the rows."""
-        return PandasContainer(self.native.head(0).copy())  # a part of a DataFrame may keep the whole in memory
+        return PandasContainer(self.native.head(0).copy())  # a slice may keep the whole DataFrame in memory
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
-        """Return a table of this kind, with the dtypes of this one; the rows are labelled as those of ``like``."""
-        index = like.index if hasattr(like, "iloc") else None  # a list has an index of another kind
+        """Return a table of this kind, with the dtypes of this one and the row index of ``like``."""
+        index = like.index if hasattr(like, "iloc") else None  # the attribute "index" of a list is a method
         series = type(self.native.iloc[:, 0])
         made = {
             name: series(_within(values, dtype), dtype=native, index=index)
@@ -206,20 +208,20 @@ class PandasContainer(FrameContainer):
 
     def missing(self) -> NDArray[np.bool_]:
         """Return which cells are missing, (n, d)."""
-        return self.frame.to_native().isna().to_numpy()  # gaps of sparse columns are sparse, too
+        return self.frame.to_native().isna().to_numpy()  # a mask of sparse columns is sparse, too
 
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> Any:
-        """Return the table as it was given, with its missing cells written and nothing else changed."""
+        """Return the table as it was given, with its missing cells filled and nothing else changed."""
         is_double = (self.native.dtypes == np.float64).tolist()
-        in_one = [position for position, values in columns.items() if is_double[position] and values.dtype != object]
-        filled = self._written_in_one(in_one, columns, missing) if in_one else self.native.copy()
-        for position in columns.keys() - set(in_one):
+        doubles = [position for position, values in columns.items() if is_double[position] and values.dtype != object]
+        filled = self._doubles_filled(doubles, columns, missing) if doubles else self.native.copy()
+        for position in columns.keys() - set(doubles):
             gaps = missing[:, position]
-            filled.isetitem(position, self._written(position, gaps, columns[position][gaps], fitted))
+            filled.isetitem(position, self._column_filled(position, gaps, columns[position][gaps], fitted))
         return filled
 
-    def _written_in_one(self, positions: list[int], columns: Mapping[int, NDArray], missing: NDArray[np.bool_]) -> Any:
-        """Write columns of float64 at once: hundreds of them, one by one, would take their time."""
+    def _doubles_filled(self, positions: list[int], columns: Mapping[int, NDArray], missing: NDArray[np.bool_]) -> Any:
+        """Fill columns of float64 at once: one after the other is slow for hundreds of columns."""
         import pandas as pd
 
         part = self.native.iloc[:, positions]
@@ -230,7 +232,7 @@ class PandasContainer(FrameContainer):
         order = np.argsort([*others, *positions])
         return pd.concat([self.native.iloc[:, others], written], axis=1).iloc[:, order]
 
-    def _with(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
+    def _native_column(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
         column = self.native.iloc[:, position]
         if gaps.all() and dtype != self.dtypes[position]:
             made = nw.new_series("filled", cells, dtype, backend=self.frame.implementation).to_native()
@@ -249,12 +251,12 @@ class PandasContainer(FrameContainer):
 
 
 class OtherContainer(FrameContainer):
-    """A DataFrame of polars, or of another library that narwhals knows."""
+    """A DataFrame of polars, or of another library that narwhals supports."""
 
     def _readable(self) -> Any:
         return self.native
 
-    def _of_numbers(self, part: Any) -> Any:
+    def _with_nan(self, part: Any) -> Any:
         return part
 
     def empty(self) -> "OtherContainer":
@@ -279,15 +281,15 @@ class OtherContainer(FrameContainer):
         return missing
 
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> Any:
-        """Return the table as it was given, with its missing cells written and nothing else changed."""
+        """Return the table as it was given, with its missing cells filled and nothing else changed."""
         written = []
         for position, values in columns.items():
             gaps = missing[:, position]
-            column = self._written(position, gaps, values[gaps], fitted)
+            column = self._column_filled(position, gaps, values[gaps], fitted)
             written.append(nw.from_native(column, series_only=True).alias(self.names[position]))
         return self.frame.with_columns(*written).to_native() if written else self.native
 
-    def _with(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
+    def _native_column(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
         if gaps.all():
             return nw.new_series("filled", cells, dtype, backend=self.frame.implementation).to_native()
         column = self._series[position]
@@ -301,11 +303,11 @@ def frame_container(frame: Any) -> FrameContainer:
 
 
 def is_frame(X: Any) -> bool:
-    """Whether it is a DataFrame of a library that can be read."""
+    """Whether X is a DataFrame of a library that narwhals supports."""
     return nw.dependencies.is_into_dataframe(X)
 
 
-# Dtypes, and what they can hold
+# Dtypes, and the values that they can hold
 
 WIDEST = {
     nw.Int64: lambda dtype: dtype.is_signed_integer(),
@@ -318,11 +320,13 @@ LARGEST = {
     nw.Float64: float(np.finfo(np.float64).max),
 }
 
-ADMITTED: dict[Any, set[type]] = {nw.Boolean: {bool}, nw.String: {str}, nw.Unknown: set()}  # others take anything
+# Types of the cells that a dtype admits; others admit all types.
+ADMITTED: dict[Any, set[type]] = {nw.Boolean: {bool}, nw.String: {str}, nw.Unknown: set()}
+PLAIN = {bool, int, float, str}  # types of cells that no column of times or lists admits
 
 
 def _is_exotic(dtype: Any) -> bool:
-    """Whether narwhals does not read a dtype of pandas that is one of numbers or categories nevertheless."""
+    """Whether a pandas dtype holds numbers or categories but is not supported by narwhals."""
     if isinstance(dtype, np.dtype):
         return dtype.kind in "iuf" and (not dtype.isnative or dtype.itemsize > 8)
     return _is_sparse(dtype) or str(dtype).startswith("dictionary<")  # of Arrow
@@ -333,31 +337,33 @@ def _is_sparse(dtype: Any) -> bool:
 
 
 def _plain(column: Any) -> Any:
-    """Return a column of pandas in a dtype that narwhals reads."""
+    """Return a pandas column in a dtype that narwhals supports."""
     column = column.sparse.to_dense() if _is_sparse(column.dtype) else column
     if not isinstance(column.dtype, np.dtype):
-        known = column.dropna().astype("category")  # which pandas can't make of a dictionary with gaps
+        known = column.dropna().astype("category")  # pandas can't convert a dictionary with gaps
         return column.astype(object).astype(known.dtype)
     return column.astype(column.dtype.newbyteorder("=") if column.dtype.itemsize <= 8 else np.float64)
 
 
 def _within(values: NDArray, dtype: Any) -> Any:
-    """Return values that a dtype can hold: floats no larger than its largest."""
+    """Return values clipped to the range of a dtype of floats."""
     if values.dtype == object:
         return values.tolist()
     return np.clip(values, -LARGEST[type(dtype)], LARGEST[type(dtype)]) if type(dtype) in LARGEST else values
 
 
-def _suited(cells: NDArray, dtype: Any) -> list[Any] | None:
-    """Return cells as a dtype holds them, or None where it can't; a number in a column of whole ones is rounded."""
+def _converted(cells: NDArray, dtype: Any) -> list[Any] | None:
+    """Return cells as values of a dtype, rounded for integers, or None if the dtype can't hold them."""
     kinds = set(map(type, cells.tolist()))
     are_numbers = kinds <= {int, float, bool}
     if dtype.is_integer():
         limits = np.iinfo(str(dtype).lower())
-        whole = [round(cell) for cell in cells.tolist()] if are_numbers else [limits.max + 1]
-        return whole if limits.min <= min(whole) and max(whole) <= limits.max else None
+        integers = [round(cell) for cell in cells.tolist()] if are_numbers else [limits.max + 1]
+        return integers if limits.min <= min(integers) and max(integers) <= limits.max else None
     if dtype.is_float():
         return cells.tolist() if are_numbers and max(map(abs, cells.tolist())) <= LARGEST[type(dtype)] else None
     if dtype == nw.Enum:
         return cells.tolist() if set(cells.tolist()) <= set(dtype.categories) else None
+    if type(dtype) in (*TEMPORAL, *REFUSED) and kinds & PLAIN:
+        return None
     return cells.tolist() if kinds <= ADMITTED.get(type(dtype), kinds) else None

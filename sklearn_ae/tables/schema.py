@@ -1,4 +1,4 @@
-"""What the columns of a table are: learned when it is first seen, the same for every table after it."""
+"""The schema: the types, categories and likelihoods of the columns, learned in the fit and applied to later tables."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_ae.tables.columns import Categories, Column, Grouping, Number, Truth, WholeNumber
+from sklearn_ae.tables.columns import (
+    BooleanColumn,
+    CategoryColumn,
+    Column,
+    FloatColumn,
+    Grouping,
+    IntegerColumn,
+)
+from sklearn_ae.tables.columns import Kind as Kind
 from sklearn_ae.tables.containers import Container
-from sklearn_ae.tables.frames import FrameContainer
-from sklearn_ae.tables.sources import Coded
-
-SCALED = ("gaussian", "learned_gaussian")  # likelihoods of numbers that are standardised; they come first
-NUMERIC = (*SCALED, "bernoulli", "poisson", "negative_binomial")  # likelihoods of numbers, in the order of the cells
+from sklearn_ae.tables.sources import Categorized, Source
 
 
 @dataclass(frozen=True)
@@ -24,37 +28,57 @@ class Layout:
 
     Parameters
     ----------
-    numbers : mapping of str to int
-        Columns of each likelihood.
-    shares : tuple of ndarray
-        Of each column of categories, the share of each of them.
+    numeric : mapping of Kind to int
+        Number of columns of each likelihood, those that are standardised first.
+    frequencies : tuple of ndarray, default=()
+        For each column of categories, the relative frequency of each category.
     """
 
-    numbers: Mapping[str, int]
-    shares: tuple[NDArray[np.float64], ...] = ()
+    numeric: Mapping[Kind, int]
+    frequencies: tuple[NDArray[np.float64], ...] = ()
 
     @property
     def n_cells(self) -> int:
-        """Columns of the table."""
-        return sum(self.numbers.values()) + len(self.shares)
+        """Number of cells of a row, one for each column of the table."""
+        return self.n_numeric + len(self.frequencies)
 
     @property
-    def n_numbers(self) -> int:
-        """Columns that are standardised; they come first."""
-        return sum(self.numbers.get(likelihood, 0) for likelihood in SCALED)
+    def n_numeric(self) -> int:
+        """Number of columns that hold numbers."""
+        return sum(self.numeric.values())
+
+    @property
+    def n_scaled(self) -> int:
+        """Number of columns that are standardised; they come first."""
+        return sum(n for kind, n in self.numeric.items() if kind.is_scaled)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a user says of the columns."""
+    """A user's choices about the columns.
 
-    categorical_features: Any = "from_dtype"
-    likelihood: str | Mapping[Any, str] = "auto"
-    grouping: Grouping = Grouping()
+    Parameters
+    ----------
+    categorical_features : "from_dtype", array-like or None
+        Categorical columns: by dtype, or names, positions, a mask, or none.
+    likelihood : str, Kind or mapping
+        The likelihood of all numeric columns, or that of each by name or position: "auto", a key of ``kinds``, or any
+        other ``Kind``.
+    grouping : Grouping
+        Which categories are rare.
+    kinds : mapping of str to Kind
+        Likelihoods by name, in the order of their cells. "gaussian" is the default of numbers and "bernoulli" that of
+        truth values.
+    """
+
+    categorical_features: Any
+    likelihood: str | Kind | Mapping[Any, str | Kind]
+    grouping: Grouping
+    kinds: Mapping[str, Kind]
 
     @property
     def by_column(self) -> bool:
-        """Whether columns of an array are told apart."""
+        """Whether columns of an array may differ in more than their values."""
         return isinstance(self.likelihood, Mapping) or not (
             self.categorical_features is None or isinstance(self.categorical_features, str)
         )
@@ -66,11 +90,11 @@ class Schema:
     Parameters
     ----------
     container : Container
-        A table without rows, of the kind that was first seen.
+        The table of the fit, without its rows.
     columns : sequence of Column
-        What was learned of each.
+        What was learned of each column.
     options : Options
-        What the user said.
+        The user's choices.
 
     Attributes
     ----------
@@ -82,19 +106,44 @@ class Schema:
         self.container = container
         self.columns = columns
         self.options = options
-        self.order = np.array(
-            sorted(range(len(columns)), key=lambda position: _rank(columns[position])), dtype=np.int64
-        )
+        self._categories = {
+            position: column for position, column in enumerate(columns) if isinstance(column, CategoryColumn)
+        }
+        kinds = [column.likelihood for column in columns if column.likelihood is not None]
+        self._kinds = _in_order(kinds, options.kinds)
+        self.order = np.array(sorted(range(len(columns)), key=self._rank), dtype=np.int64)
+
+    def _rank(self, position: int) -> tuple[int, int]:
+        """Return the sort key of a column: the place of its likelihood, then its number of categories."""
+        likelihood = self.columns[position].likelihood
+        if likelihood is None:
+            return len(self._kinds), len(self._categories[position].frequencies)
+        return self._kinds.index(likelihood), 0
 
     @classmethod
     def learn(cls, container: Container, options: Options, left_out: NDArray[np.bool_] | None = None) -> Self:
-        """Learn the kinds, the categories and the ranges of the columns, from all rows but those that are left out."""
-        categorical = _categorical(container, options.categorical_features)
-        likelihood = _likelihoods(container, options.likelihood)
+        """Learn the columns of a table.
+
+        Parameters
+        ----------
+        container : Container
+            The table of the fit.
+        options : Options
+            The user's choices.
+        left_out : ndarray of shape (n_rows,), optional
+            Which rows are ignored.
+
+        Returns
+        -------
+        schema : Schema
+            The columns.
+        """
+        is_categorical = _categorical(container, options.categorical_features)
+        likelihoods = _likelihoods(container, options)
         columns = [
             _categories(container, position, left_out, options.grouping)
-            if categorical[position]
-            else _numeric(container, position, left_out, likelihood[position])
+            if is_categorical[position]
+            else _numeric(container, position, left_out, options.kinds, likelihoods[position])
             for position in range(len(container.names))
         ]
         return cls(container.empty(), columns, options)
@@ -102,41 +151,71 @@ class Schema:
     @cached_property
     def layout(self) -> Layout:
         """The cells of a row."""
-        columns = [self.columns[position] for position in self.order]
-        numbers = Counter(column.likelihood for column in columns if not isinstance(column, Categories))
-        shares = tuple(column.shares for column in columns if isinstance(column, Categories))
-        return Layout({name: numbers[name] for name in NUMERIC if numbers[name]}, shares)
+        counts = Counter(column.likelihood for column in self.columns)
+        frequencies = tuple(
+            self._categories[position].frequencies for position in self.order.tolist() if position in self._categories
+        )
+        return Layout({kind: counts[kind] for kind in self._kinds if counts[kind]}, frequencies)
 
     @property
     def labels(self) -> list[Any]:
-        """How messages call the columns, in the order of the cells."""
+        """Names of the columns in messages, in the order of the cells."""
         return [self.container.names[position] for position in self.order]
 
     @property
     def is_plain(self) -> bool:
-        """Whether cells are what the table itself holds: numbers of an array, in their order."""
+        """Whether cells are the table itself: numbers of an array, in the order of its columns."""
         in_order = bool((self.order == np.arange(len(self.order))).all())
-        return in_order and not self.layout.shares and not isinstance(self.container, FrameContainer)
+        return in_order and not self._categories and not self.container.is_frame
 
     @property
     def needs_frame(self) -> bool:
-        """Whether rows must come in a DataFrame: an array does not tell their categories."""
-        return isinstance(self.container, FrameContainer) and bool(self.layout.shares)
+        """Whether rows must come in a DataFrame, as those of the fit did: it has categories."""
+        return self.container.is_frame and bool(self._categories)
 
-    def source(self, container: Container, handle_unknown: str) -> Any:
-        """Return the cells of a table with these columns, missing ones NaN; of a sparse matrix as a sparse matrix."""
-        n_numbers = self.layout.n_cells - len(self.layout.shares)
-        numbers = container.numbers(self.order[:n_numbers].tolist()) if n_numbers else None
-        if n_numbers == len(self.order):
+    def source(self, container: Container, handle_unknown: str) -> Source:
+        """Return the cells of a table with these columns, missing ones NaN, after a check of their values.
+
+        Parameters
+        ----------
+        container : Container
+            The table.
+        handle_unknown : {"ignore", "error"}
+            How categories that were not in the fit are treated.
+
+        Returns
+        -------
+        source : Source of shape (n, n_cells)
+            The cells.
+
+        Raises
+        ------
+        ValueError
+            If a value is outside the range of the likelihood of its column, or a category is unknown.
+        """
+        n_numeric = self.layout.n_numeric
+        numbers = container.numbers(self.order[:n_numeric].tolist()) if n_numeric else None
+        if numbers is not None:
+            self.check(numbers)
+        if numbers is not None and not self._categories:
             return numbers
-        coded = np.empty((len(container), len(self.order) - n_numbers), np.int32)
-        positions = self.order[n_numbers:].tolist()
+        positions = self.order[n_numeric:].tolist()
+        ids = np.empty((len(container), len(positions)), np.int32)
         for i, (position, cells) in enumerate(zip(positions, container.objects(positions), strict=True)):
-            coded[:, i] = self.columns[position].numbered(*cells, container.label(position), handle_unknown)
-        return Coded(numbers, coded)
+            ids[:, i] = self._categories[position].ids_of(*cells, container.label(position), handle_unknown)
+        return Categorized(numbers, ids)
+
+    def check(self, source: Source) -> None:
+        """Raise a ValueError unless the known values of all numeric columns are in the range of their likelihood."""
+        start = 0
+        for kind, n in self.layout.numeric.items():
+            if not getattr(kind, "accepts_all", False):
+                for values in source.known_values(slice(start, start + n)):
+                    kind.check(values)
+            start += n
 
     def weights(self, asked: Any) -> list[float] | None:
-        """Return the weight of each column, in the order of the cells, or None where all weigh the same."""
+        """Return the weight of each column, in the order of the cells, or None where all weights are equal."""
         if asked is None:
             return None
         n = len(self.columns)
@@ -150,19 +229,19 @@ class Schema:
         try:
             weights = np.asarray(asked, dtype=np.float64)
         except (TypeError, ValueError):
-            weights = np.full(n, np.nan)  # words
+            weights = np.full(n, np.nan)  # strings
         if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
             raise ValueError(f"column_weight must hold {n} numbers, none of them negative, got {asked!r}")
         return weights[self.order].tolist()
 
     def restored(self, cells: NDArray, like: Any = None) -> Any:
-        """Return the table that cells stand for, rows labelled as those of ``like``."""
+        """Return a table of the kind of the fit from decoded cells, with the row index of ``like``."""
         return cells if self.is_plain else self.container.made_of(self._restored(cells), like)
 
     def filled(self, container: Container, cells: NDArray) -> Any:
-        """Return a table as it was given, with its missing cells written.
+        """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells).
 
-        A column of categories without any value in the fit stays as it is.
+        A column of categories that had no value in the fit stays as it is.
         """
         missing, place = container.missing(), np.argsort(self.order)
         columns = {
@@ -177,36 +256,43 @@ class Schema:
         return [column.restored(cells[:, place[i]]) for i, column in enumerate(self.columns)]
 
 
-def _rank(column: Column) -> tuple[int, int]:
-    if isinstance(column, Categories):
-        return len(NUMERIC), len(column.shares)
-    return NUMERIC.index(column.likelihood), 0
+def _in_order(occurring: Sequence[Kind], named: Mapping[str, Kind]) -> list[Kind]:
+    """Return the kinds of numeric columns in the order of their cells: scaled before others, named before unnamed."""
+    return sorted(dict.fromkeys([*named.values(), *occurring]), key=lambda kind: not kind.is_scaled)
 
 
-def _numeric(container: Container, position: int, left_out: NDArray[np.bool_] | None, likelihood: str | None) -> Column:
-    kind = container.kind(position)
-    if kind == "category":
+def _numeric(
+    container: Container,
+    position: int,
+    left_out: NDArray[np.bool_] | None,
+    kinds: Mapping[str, Kind],
+    likelihood: Kind | None,
+) -> Column:
+    """Return a column of numbers or truth values."""
+    dtype = container.kind(position)
+    if dtype == "category":
         raise ValueError(
             f"columns of strings must be among categorical_features, got {container.label(position)} "
             "that is not: name it there, or leave the default categorical_features='from_dtype'"
         )
-    if kind == "truth":
-        return Truth(likelihood or "bernoulli")
-    if kind == "number":
-        return Number(likelihood or "gaussian")
-    return WholeNumber.learn(*_values(container, position, left_out), likelihood or "gaussian")
+    if likelihood is None:
+        likelihood = kinds["bernoulli" if dtype == "boolean" else "gaussian"]
+    if dtype == "integer":
+        return IntegerColumn.learn(*_values(container, position, left_out), likelihood)
+    return BooleanColumn(likelihood) if dtype == "boolean" else FloatColumn(likelihood)
 
 
 def _categories(container: Container, position: int, left_out: NDArray[np.bool_] | None, grouping: Grouping) -> Column:
+    """Return a column of categories."""
     values, missing = _values(container, position, left_out)
     order = container.ordered_categories(position)
-    return Categories.learn(values, missing, order, grouping, container.label(position))
+    return CategoryColumn.learn(values, missing, order, grouping, container.label(position))
 
 
 def _values(
     container: Container, position: int, left_out: NDArray[np.bool_] | None
 ) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Return the cells of a column, and which of them nothing is learned from."""
+    """Return the cells of a column, and which of them are ignored."""
     values, missing = container.values(position)
     return values, missing if left_out is None else missing | left_out
 
@@ -234,14 +320,22 @@ def _categorical(container: Container, asked: Any) -> NDArray[np.bool_]:
     return np.array([entry in chosen for entry in known], dtype=bool)
 
 
-def _likelihoods(container: Container, asked: str | Mapping[Any, str]) -> list[str | None]:
-    """Return the likelihood that is asked for each column, None where its dtype decides."""
-    if isinstance(asked, str):
-        return [None if asked == "auto" else asked] * len(container.names)
+def _likelihoods(container: Container, options: Options) -> list[Kind | None]:
+    """Return the requested likelihood of each column, None if its dtype determines it."""
+    asked = options.likelihood
+    if not isinstance(asked, Mapping):
+        return [_likelihood(asked, options.kinds)] * len(container.names)
     unknown = [name for name in asked if name not in container.names]
     if unknown:
         raise ValueError(f"likelihood must name columns of X, got {unknown!r} among {container.names!r}")
-    wrong = [kind for kind in asked.values() if kind not in ("auto", *NUMERIC)]
-    if wrong:
-        raise ValueError(f"likelihood of a column must be one of {['auto', *NUMERIC]}, got {wrong[0]!r}")
-    return [None if asked.get(name, "auto") == "auto" else asked[name] for name in container.names]
+    chosen = {name: _likelihood(of_column, options.kinds) for name, of_column in asked.items()}
+    return [chosen.get(name) for name in container.names]
+
+
+def _likelihood(asked: Any, kinds: Mapping[str, Kind]) -> Kind | None:
+    """Return the requested likelihood of a column, None for "auto"."""
+    if not isinstance(asked, str) and isinstance(asked, Kind):
+        return asked
+    if not isinstance(asked, str) or asked not in ("auto", *kinds):
+        raise ValueError(f"likelihood of a column must be one of {['auto', *kinds]}, got {asked!r}")
+    return None if asked == "auto" else kinds[asked]

@@ -1,52 +1,206 @@
-"""Sources of rows: arrays, sparse matrices and DataFrames whose cells become numbers when they are asked for."""
+"""Sources of rows: arrays, sparse matrices, DataFrames and a user's own, read in blocks of numeric rows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import check_array
 
-BLOCK = 1 << 17  # cells converted at once: half a megabyte of float32
+BLOCK = 1 << 17  # cells converted at once: half a megabyte of float32, which stays in the cache
 
 
-class Source(Protocol):
-    """Rows in the user's units, made dense and numeric when they are asked for. An array is one."""
+class Source(ABC):
+    """Rows of numbers that are read on demand.
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+    To write one's own, inherit from this class, set ``shape`` and ``dtype`` in the constructor and define
+    ``__getitem__``. Everything else has a default that reads the rows in blocks; override a method only where there is
+    a faster way. Set ``is_kept_encoded = False`` if a dense copy of the table would be too large for the memory.
 
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the rows that it gives: float32 or float64."""
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of rows and of columns.
+    dtype : dtype
+        Of the rows that are returned: float32 or float64.
+    is_kept_encoded : bool, default=True
+        Whether a fit encodes all rows once and keeps them. If False, rows are encoded in blocks on
+        demand.
+
+    Examples
+    --------
+    Rows of a file that is larger than the memory:
+
+    >>> import numpy as np
+    >>> from sklearn_ae.tables.sources import Source
+    >>> class Mapped(Source):
+    ...     is_kept_encoded = False
+    ...
+    ...     def __init__(self, path):
+    ...         self.rows = np.load(path, mmap_mode="r")
+    ...         self.shape, self.dtype = self.rows.shape, self.rows.dtype
+    ...
+    ...     def __getitem__(self, rows):
+    ...         return np.asarray(self.rows[rows])
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    is_kept_encoded: bool = True
+
+    @abstractmethod
+    def __getitem__(self, rows: Any) -> NDArray:
+        """Return some rows, (n, n_columns), with NaN for missing cells.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int
+            As for an array: a slice may end beyond the last row, an index may repeat rows in any order.
+        """
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, index: NDArray) -> "Source":
+        """Return the rows of an index as a source; the default makes no copy."""
+        return Selected(self, index)
+
+    def columns(self, positions: Sequence[int]) -> "Source":
+        """Return some columns as a source, in the order of the positions; the default makes no copy."""
+        return Reordered(self, positions)
+
+    def moments(self, weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:
+        """Return mean, variance, whether all cells are missing, and whether any is, of each column, each (n_columns,).
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_rows,) or None
+            Weights of the rows.
+
+        Notes
+        -----
+        One pass, in which the moments of blocks are merged (Chan et al. 1979, eq. 2.1).
+        """
+        counted, mean, squares = np.zeros((3, self.shape[1]))
+        gaps = np.zeros(self.shape[1], dtype=bool)
+        for rows in blocks(self.shape):
+            here, block_mean, block_squares, block_gaps = _block_moments(
+                self[rows].astype(np.float64), None if weight is None else weight[rows]
+            )
+            together = np.where(counted + here > 0, counted + here, 1.0)
+            delta = block_mean - mean
+            squares += block_squares + np.square(delta) * (counted * here / together)
+            mean += delta * (here / together)
+            counted += here
+            gaps |= block_gaps
+        return mean, squares / np.where(counted > 0, counted, 1.0), counted == 0, gaps
+
+    def known_values(self, columns: slice) -> Iterator[NDArray]:
+        """Yield the values of neighbouring columns without the missing ones, in arrays of any shape."""
+        for rows in blocks(self.shape):
+            cells = self[rows][:, columns]
+            known = ~np.isnan(cells)
+            yield cells if known.all() else cells[known]
+
+    def has_gaps(self) -> bool:
+        """Whether any cell is missing."""
+        return any(bool(np.isnan(self[rows]).any()) for rows in blocks(self.shape))
+
+
+class Array(Source):
+    """An array as a source, without a copy.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, d)
+        The rows, in float32 or float64.
+    """
+
+    def __init__(self, array: NDArray) -> None:
+        self.array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
 
     def __getitem__(self, rows: Any) -> NDArray:
         """Return the rows of a slice or an index."""
+        return self.array[rows]
 
 
-class Frame:
+class Sparse(Source):
+    """A sparse matrix as a source of dense rows.
+
+    Parameters
+    ----------
+    matrix : csr_matrix of shape (n, d)
+        The rows, in float32 or float64.
+    """
+
+    is_kept_encoded = False
+
+    def __init__(self, matrix: csr_matrix) -> None:
+        self.matrix = matrix
+        self.shape = matrix.shape
+        self.dtype = matrix.dtype
+
+    def __getitem__(self, rows: Any) -> NDArray:
+        """Return the rows of a slice or an index."""
+        return self.matrix[rows].toarray()
+
+    def take(self, index: NDArray) -> "Sparse":
+        """Return the rows of an index as a source."""
+        return Sparse(self.matrix[index])
+
+    def columns(self, positions: Sequence[int]) -> "Sparse":
+        """Return some columns as a source."""
+        return Sparse(self.matrix[:, positions])
+
+    def moments(self, weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:
+        """Return mean, variance, whether all cells are missing, and whether any is, of each column, each (d,)."""
+        matrix = self.matrix
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean, variance = mean_variance_axis(
+                matrix, axis=0, weights=None if weight is None else weight.astype(matrix.dtype)
+            )
+        mean, variance = mean.astype(np.float64), variance.astype(np.float64)
+        n_missing = np.bincount(matrix.indices[np.isnan(matrix.data)], minlength=self.shape[1])
+        # With weights, scikit-learn may return 0 instead of NaN for a column without values, by rounding.
+        all_missing = np.isnan(mean) | (n_missing == len(self))
+        return np.where(all_missing, 0, mean), np.where(all_missing, 0, variance), all_missing, n_missing > 0
+
+    def known_values(self, columns: slice) -> Iterator[NDArray]:
+        """Yield the stored values of neighbouring columns without the missing ones: all but some zeros."""
+        values = self.matrix[:, columns].data
+        yield values[~np.isnan(values)]
+
+    def has_gaps(self) -> bool:
+        """Whether any cell is missing."""
+        return bool(np.isnan(self.matrix.data).any())
+
+
+class Frame(Source):
     """A DataFrame, or an array of objects, as a source.
 
     Parameters
     ----------
     frame : DataFrame or ndarray
-        Its columns hold numbers, or what can be read as one.
+        Its columns hold numbers, or what can be converted to numbers.
     labels : sequence of str, optional
-        How messages call the columns.
+        Names of the columns in error messages.
 
     Raises
     ------
     ValueError
-        If a cell is no number, or infinite, or there is none.
+        If a cell can't be converted to a number, or is infinite, or there is none.
     """
 
     def __init__(self, frame: Any, labels: Sequence[str] | None = None) -> None:
         self.frame = nw.from_native(frame, pass_through=True)
         self.labels = labels or [f"column {position}" for position in range(frame.shape[1])]
-        self.shape: tuple[int, int] = frame.shape
+        self.shape = frame.shape
         first, *others = blocks(self.shape)
         block = self._numbers(first, [np.float64, np.float32])
         self.dtype = block.dtype
@@ -63,7 +217,7 @@ class Frame:
         try:
             return self._checked(part, dtype)
         except (ValueError, TypeError) as error:
-            self._find_no_number(part)
+            self._raise_for_column(part)
             raise error
 
     def _checked(self, part: Any, dtype: Any) -> NDArray:
@@ -72,8 +226,8 @@ class Frame:
                 nw.to_native(part, pass_through=True), dtype=dtype, ensure_all_finite="allow-nan", input_name="X"
             )
 
-    def _find_no_number(self, part: Any) -> None:
-        """Raise if a cell can't be read as a number, and name its column."""
+    def _raise_for_column(self, part: Any) -> None:
+        """Raise an error that names the first column with a cell that can't be converted to a number."""
         for position, label in enumerate(self.labels):
             try:
                 self._checked(part[:, [position]], np.float64)
@@ -82,39 +236,39 @@ class Frame:
                 raise kind(f"X must hold numbers, finite or missing, got in {label}: {error}") from error
 
 
-class Coded:
-    """Numbers, and categories by number.
+class Categorized(Source):
+    """Columns of numbers, followed by columns of category ids.
 
     Parameters
     ----------
     numbers : Source or None
-        The columns of numbers, which come first.
-    codes : ndarray of shape (n, m)
-        The numbers of categories from 1 on, 0 where a cell is missing.
+        The numeric columns, if there are any.
+    ids : ndarray of shape (n, m)
+        Category ids from 1 on, 0 where a cell is missing.
     """
 
-    def __init__(self, numbers: Source | None, codes: NDArray[np.int32]) -> None:
+    def __init__(self, numbers: Source | None, ids: NDArray[np.int32]) -> None:
         self.numbers = numbers
-        self.codes = codes
-        self.shape = (len(codes), codes.shape[1] + (numbers.shape[1] if numbers is not None else 0))
+        self.ids = ids
+        self.shape = (len(ids), ids.shape[1] + (numbers.shape[1] if numbers is not None else 0))
         self.dtype = numbers.dtype if numbers is not None else np.dtype(np.float64)
 
     def __getitem__(self, rows: Any) -> NDArray:
         """Return the rows of a slice or an index."""
-        codes = self.codes[rows].astype(self.dtype)
-        codes[codes == 0] = np.nan
-        return codes if self.numbers is None else np.concatenate([self.numbers[rows], codes], axis=1)
+        ids = self.ids[rows].astype(self.dtype)
+        ids[ids == 0] = np.nan
+        return ids if self.numbers is None else np.concatenate([self.numbers[rows], ids], axis=1)
 
 
-class Selected:
-    """Some rows of a source, looked up when they are asked for.
+class Selected(Source):
+    """Some rows of a source, read on demand.
 
     Parameters
     ----------
     source : Source
         All rows.
     index : ndarray of int
-        Which of them, in order.
+        Positions of the selected rows.
     """
 
     def __init__(self, source: Source, index: NDArray) -> None:
@@ -122,32 +276,54 @@ class Selected:
         self.index = index
         self.shape = (len(index), source.shape[1])
         self.dtype = source.dtype
+        self.is_kept_encoded = source.is_kept_encoded
 
     def __getitem__(self, rows: Any) -> NDArray:
         """Return the rows of a slice or an index."""
         return self.source[self.index[rows]]
 
 
-class Dense:
-    """A sparse matrix as a source.
+class Reordered(Source):
+    """Some columns of a source, in another order.
 
     Parameters
     ----------
-    X : csr_matrix
-        The rows.
+    source : Source
+        All columns.
+    positions : sequence of int
+        Positions of the columns.
     """
 
-    def __init__(self, X: csr_matrix) -> None:
-        self.X = X
-        self.shape = X.shape
-        self.dtype = X.dtype
+    def __init__(self, source: Source, positions: Sequence[int]) -> None:
+        self.source = source
+        self.positions = list(positions)
+        self.shape = (source.shape[0], len(self.positions))
+        self.dtype = source.dtype
+        self.is_kept_encoded = source.is_kept_encoded
 
     def __getitem__(self, rows: Any) -> NDArray:
         """Return the rows of a slice or an index."""
-        return self.X[rows].toarray()
+        return self.source[rows][:, self.positions]
 
 
 def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Return the rows of a table in blocks of about as many cells."""
+    """Return slices of rows that hold about ``BLOCK`` cells each."""
     size = max(1, BLOCK // max(1, shape[1]))
     return (slice(start, start + size) for start in range(0, shape[0], size))
+
+
+def _block_moments(cells: NDArray[np.float64], weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:
+    """Return sum of weights, mean, sum of squared deviations, and gaps of each column; overwrites the cells."""
+    weight = np.ones(len(cells)) if weight is None else weight
+    missing = np.isnan(cells) if np.isnan(cells.sum()) else None
+    counted = np.full(cells.shape[1], weight.sum()) if missing is None else weight @ ~missing
+    share = 1 / np.where(counted > 0, counted, 1.0)
+    if missing is not None:
+        cells[missing] = 0
+    mean = share * (weight @ cells)
+    cells -= mean
+    if missing is not None:
+        cells[missing] = 0
+    np.square(cells, out=cells)
+    gaps = np.zeros(cells.shape[1], dtype=bool) if missing is None else np.asarray(missing.any(axis=0))
+    return np.asarray(counted), mean, weight @ cells, gaps

@@ -1,4 +1,4 @@
-"""Rows on their way to the device: equal, wrapped batches for training, plain chunks for everything else."""
+"""Rows as batches on the device: batches of equal size for training, consecutive chunks for everything else."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import ceil, prod
@@ -10,58 +10,59 @@ from torch.utils.data import Dataset
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.noise import Request
-from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.objectives.terms import Batch as Batch
+from sklearn_ae.training.devices import capabilities
 
-Draws = dict[str, list[Tensor]]  # the numbers that each phase asks for, in order
-Requests = Mapping[str, Sequence[Request]]  # what each phase asks for
+Draws = dict[str, list[Tensor]]  # the noise that each phase requests, in order
+Requests = Mapping[str, Sequence[Request]]  # the requests of each phase
 
-SPREAD = 1 << 22  # cells that tell where columns begin, about
+SPREAD = 1 << 22  # cells from which the initial biases of the decoder are computed, about
 NOISE_BLOCK = 1 << 22  # numbers drawn at once, at most: 16 MiB of float32
 
 
 class Rows(Dataset[Batch]):
-    """Rows of a table, encoded and on the device.
+    """Rows of an encoded table on the device.
 
     Parameters
     ----------
-    columns : Batch
-        The whole table; ``observed`` is boolean, which takes a quarter of the memory.
+    table : Batch
+        All rows; ``observed`` is boolean, which takes a quarter of the memory.
     """
 
-    def __init__(self, columns: Batch) -> None:
-        self.columns = columns
+    def __init__(self, table: Batch) -> None:
+        self.table = table
 
     def __len__(self) -> int:
-        return self.columns.x.shape[0]
+        return self.table.x.shape[0]
 
     @property
     def are_encoded(self) -> bool:
-        """Whether the whole table lies in memory as it is trained on."""
+        """Whether all rows are in memory as encoded cells."""
         return True
 
     @property
     def n_cells(self) -> int:
-        """Cells of a row."""
-        return self.columns.x.shape[1]
+        """Number of cells of a row."""
+        return self.table.x.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Where an index of rows belongs."""
-        return self.columns.x.device
+        """The device of an index of rows."""
+        return self.table.x.device
 
     def room(self, n: int) -> Batch:
-        """Return memory for ``n`` rows."""
-        return _masked(self.columns.map(lambda column: column.new_empty(n, *column.shape[1:])))
+        """Return uninitialised memory for ``n`` rows."""
+        return _masked(self.table.map(lambda column: column.new_empty(n, *column.shape[1:])))
 
     def take(self, index: Tensor) -> Batch:
-        """Return the rows of an index."""
+        """Return the rows at an index."""
         taken = self.room(len(index))
         self.copy(index.to(self.device), taken)
         return taken
 
     def copy(self, index: Tensor, into: Batch) -> None:
-        """Copy the rows of an index into memory that is there."""
-        for column, target in zip(self.columns, into, strict=True):
+        """Copy the rows at an index into existing memory."""
+        for column, target in zip(self.table, into, strict=True):
             if column is None or target is None:
                 continue
             if column.dtype is target.dtype:
@@ -70,84 +71,93 @@ class Rows(Dataset[Batch]):
                 target.copy_(column.index_select(0, index))
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Return neighbouring rows, without a copy but for the mask."""
-        return _masked(self.columns.map(lambda column: column[start:stop]))
+        """Return consecutive rows as views; only the mask is copied."""
+        return _masked(self.table.map(lambda column: column[start:stop]))
 
 
-def _masked(columns: Batch) -> Batch:
-    """Return the columns with the mask as numbers, as the objectives read it."""
-    observed = columns.observed
-    return columns._replace(observed=None if observed is None else observed.to(columns.x.dtype))
+def _masked(rows: Batch) -> Batch:
+    """Return rows with the mask as floating-point numbers, as the objectives read it."""
+    observed = rows.observed
+    return rows._replace(observed=None if observed is None else observed.to(rows.x.dtype))
 
 
 class EncodedRows(Rows):
-    """Rows of a table in the user's units, encoded when they are asked for.
+    """Rows of a table in the user's units, encoded when they are read.
 
     Parameters
     ----------
     source : indexable
-        ``source[rows]`` is an array (n, d) for a slice or an index of rows.
+        ``source[rows]`` is an array of shape (n, d) for a slice or an index of rows.
     encode : callable
-        Such an array to ``(x, observed)``, on the CPU.
-    columns : Batch
-        What belongs to the rows otherwise; its ``x`` has no columns.
+        ``array -> (x, observed)``, on the CPU.
+    table : Batch
+        Targets and weights of all rows; its ``x`` has no columns.
     gaps : bool, default=False
-        Whether some cells are missing, so that all batches have a mask.
+        Whether the table has missing cells, so that all batches have a mask.
     """
 
     def __init__(
         self,
         source: Any,
         encode: Callable[[Any], tuple[Tensor, Tensor | None]],
-        columns: Batch,
+        table: Batch,
         *,
         gaps: bool = False,
     ) -> None:
-        super().__init__(columns)
+        super().__init__(table)
         self.source = source
         self.encode = encode
         self.gaps = gaps
 
     @property
     def are_encoded(self) -> bool:
-        """No: they are encoded when they are asked for."""
+        """False: rows are encoded when they are read."""
         return False
 
     @property
     def n_cells(self) -> int:
-        """Cells of a row."""
+        """Number of cells of a row."""
         return self.source.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Where an index of rows belongs."""
+        """The device of an index of rows."""
         return torch.device("cpu")
 
     def room(self, n: int) -> Batch:
-        """Return memory for ``n`` rows."""
-        x = self.columns.x.new_empty(n, self.source.shape[1])
+        """Return uninitialised memory for ``n`` rows."""
+        x = self.table.x.new_empty(n, self.source.shape[1])
         return super().room(n)._replace(x=x, observed=torch.empty_like(x) if self.gaps else None)
 
     def copy(self, index: Tensor, into: Batch) -> None:
-        """Copy the rows of an index into memory that is there."""
-        super().copy(index.to(self.columns.x.device), into._replace(x=into.x[:, :0]))
+        """Copy the rows at an index into existing memory."""
+        super().copy(index.to(self.table.x.device), into._replace(x=into.x[:, :0]))
         x, observed = self.encode(self.source[index.numpy()])
         into.x.copy_(x)
         if into.observed is not None:
             into.observed.copy_(torch.ones_like(x) if observed is None else observed)
 
     def slice(self, start: int, stop: int) -> Batch:
-        """Return neighbouring rows."""
-        columns = super().slice(start, stop)
+        """Return consecutive rows."""
+        rows = super().slice(start, stop)
         x, observed = self.encode(self.source[start:stop])
         if observed is None and self.gaps:
             observed = torch.ones_like(x)
-        device = columns.x.device
-        return _masked(columns._replace(x=x.to(device), observed=None if observed is None else observed.to(device)))
+        device = rows.x.device
+        return _masked(rows._replace(x=x.to(device), observed=None if observed is None else observed.to(device)))
+
+
+def chunk_size(rows: Rows) -> int:
+    """Return the number of rows of a chunk on the host, where nothing is trained.
+
+    Validation uses it on every device, so that the noise of each row does not depend on the device.
+    """
+    host = capabilities("cpu")
+    return max(1, min(host.chunk_rows, host.chunk_cells // max(1, rows.n_cells)))
 
 
 def cells_with_weights(rows: Rows) -> tuple[Tensor, Tensor]:
-    """Return cells of rows that are evenly spread over the table, and how much each counts, both (n, n_cells)."""
+    """Return the cells of evenly spaced rows and their weights, both (n, n_cells)."""
     step = ceil(len(rows) * rows.n_cells / SPREAD)
     some = rows.take(torch.arange(0, len(rows), max(1, step), device="cpu"))
     weight = torch.ones_like(some.x) if some.observed is None else some.observed
@@ -155,39 +165,38 @@ def cells_with_weights(rows: Rows) -> tuple[Tensor, Tensor]:
 
 
 class Minibatch(NamedTuple):
-    """Rows and the noise that each phase asks for on them."""
+    """Rows and the noise that each phase requests for them."""
 
     rows: Batch
     draws: Draws
 
 
 class Block(NamedTuple):
-    """Some batches of an epoch, as they were drawn."""
+    """Consecutive batches of an epoch, drawn at once."""
 
-    size: int  # batches
-    order: Tensor | None  # (size, rows of a batch) which rows, or None where there is one batch
+    size: int  # number of batches
+    order: Tensor | None  # (size, rows of a batch), the indices of rows; None for a single batch
     draws: Draws  # each (size, ...)
 
 
 class EqualBatches:
-    """Batches of one shape for training, wrapped around the end of the table.
+    """Batches of equal size for training.
 
-    ``n`` rows make ``ceil(n / batch_size)`` batches of equal size; the first rows of the permutation fill the last
-    batch. So there is one shape, no mask and no lone last row. A single batch is not shuffled.
+    ``n`` rows make ``ceil(n / batch_size)`` batches of equal size; the last one is filled with the first rows of the
+    permutation. So there is one shape, no mask and no incomplete batch. A single batch is not shuffled.
 
-    There is one batch in memory, and it is filled anew for every step: what is recorded of a step finds its input where
-    it was.
+    All batches share one memory, which is refilled for every step, so that a recorded step finds its inputs there.
 
     Parameters
     ----------
     rows : Rows
-        Where batches come from.
+        The training rows.
     batch_size : int
-        Rows of a batch, at most.
+        Maximum number of rows of a batch.
     generator : torch.Generator
-        Draws the permutation and the noise of every epoch.
+        Generator of the permutation and the noise of every epoch.
     requests : mapping of str to sequence of Request
-        The noise that each phase asks for.
+        The noise that each phase requests.
     """
 
     def __init__(self, rows: Rows, batch_size: int, generator: torch.Generator, requests: Requests) -> None:
@@ -216,9 +225,9 @@ class EqualBatches:
                 yield self.batch
 
     def blocks(self) -> Iterator["Block"]:
-        """Draw an epoch: the rows of its batches, and their noise, some batches at once."""
+        """Yield the batches of an epoch in blocks, with their noise."""
         order = self._order()
-        x = self.rows.columns.x
+        x = self.rows.table.x
         most = max(1, NOISE_BLOCK // max(1, noise_numbers(self.requests, self.size)))
         for start in range(0, self.n_batches, most):
             size = min(most, self.n_batches - start)
@@ -233,7 +242,7 @@ class EqualBatches:
             yield Block(size, None if order is None else order[start : start + size], draws)
 
     def _order(self) -> Tensor | None:
-        """Return the rows of each batch in this epoch, or None for the single batch that is always there."""
+        """Return the indices of the rows of each batch in an epoch, None for a single batch."""
         if self.n_batches == 1:
             return None
         permutation = torch.randperm(len(self.rows), generator=self.generator, device="cpu")
@@ -241,12 +250,12 @@ class EqualBatches:
         return order.to(self.rows.device).view(self.n_batches, self.size)
 
     def _room(self, request: Request) -> Tensor:
-        x = self.rows.columns.x
+        x = self.rows.table.x
         return x.new_empty(self.size, *request.shape) if request.per_row else x.new_empty(request.shape)
 
 
 class Chunks:
-    """Neighbouring rows in chunks of a fixed size, the last one shorter; each chunk meets the same noise every time."""
+    """Consecutive rows in chunks of a fixed size, the last one shorter, with the same noise in every pass."""
 
     def __init__(self, rows: Rows, size: int, seed: int = 0, requests: Requests | None = None) -> None:
         self.rows = rows
@@ -265,12 +274,12 @@ class Chunks:
             yield Minibatch(rows, {phase: _one_batch(self.requests[phase], drawn[phase]) for phase in drawn})
 
     def _by_all_labels(self, rows: Batch) -> Batch:
-        """Weigh labelled rows so that the mean over chunks, by their rows, is the mean over all labelled rows."""
-        weight, of_all = rows.target_weight, self.rows.columns.target_weight
+        """Weight labelled rows so that the mean over chunks, weighted by size, is the mean over all labelled rows."""
+        weight, of_all = rows.label_weight, self.rows.table.label_weight
         if weight is None or of_all is None:
             return rows
         share, share_of_all = ((w > 0).to(w.dtype).mean() for w in (weight, of_all))
-        return rows._replace(target_weight=weight * share / share_of_all.clamp(min=1e-12))
+        return rows._replace(label_weight=weight * share / share_of_all.clamp(min=1e-12))
 
 
 def _one_batch(requests: Sequence[Request], drawn: Sequence[Tensor]) -> list[Tensor]:
@@ -278,13 +287,13 @@ def _one_batch(requests: Sequence[Request], drawn: Sequence[Tensor]) -> list[Ten
 
 
 def noise_numbers(requests: Requests, n_rows: int) -> int:
-    """Return how many numbers one batch of ``n_rows`` asks for."""
+    """Return how many random numbers one batch of ``n_rows`` requests."""
     asked = [request for of_phase in requests.values() for request in of_phase]
     return sum(prod(request.shape) * (n_rows if request.per_row else 1) for request in asked)
 
 
 def draw_noise(requests: Requests, n_rows: int, n_batches: int, generator: torch.Generator, like: Tensor) -> Draws:
-    """Draw what the phases ask for, on the CPU, so that every device meets the same numbers."""
+    """Draw the noise of the phases, on the CPU, so that every device gets the same numbers."""
     return {
         phase: [request.draw(n_rows, n_batches, generator, like.dtype).to(like.device) for request in of_phase]
         for phase, of_phase in requests.items()

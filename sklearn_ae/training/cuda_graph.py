@@ -1,4 +1,4 @@
-"""A computation on a GPU that is captured once as a CUDA graph and then replayed in one launch."""
+"""Capture of a computation on a GPU as a CUDA graph, which is replayed in one launch."""
 
 import threading
 import warnings
@@ -13,34 +13,39 @@ _one_capture = threading.Lock()  # a process captures one graph at a time
 
 
 def record(computation: Callable[[], Result]) -> tuple[Result, Callable[[], object] | None]:
-    """Run a computation on the current GPU; return its result and what runs it again, or None if nothing can.
+    """Run a computation on the current GPU and return its result, and a function that replays it.
 
     Parameters
     ----------
     computation : callable
-        ``() -> result``, tensors in any nesting. It reads what changes from tensors that stay where they are, and has
-        run before, so that all libraries are set up.
+        ``() -> result``, tensors in any nesting. Its inputs are tensors that stay at their addresses. It has run
+        before, so that all libraries are initialised.
 
     Returns
     -------
     result : object
-        What the computation returned. Running it again changes the tensors in it.
+        The result of the computation. A replay overwrites the tensors in it.
     replay : callable or None
-        ``() -> anything``, runs the computation again on what its input is by then.
+        ``() -> object``, repeats the computation on the current values of its inputs; None if it can't be captured.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the computation can't be captured.
     """
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     try:
-        # Other threads may be at work on the GPU: only this one has to keep from what a capture forbids.
+        # Other threads may use the GPU meanwhile: only this thread must avoid what a capture forbids.
         with _one_capture, torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
             result = computation()
     except RuntimeError as error:
         warnings.warn(
-            f"a step that can't be captured as a CUDA graph is not replayed: {error}. It is run as it is "
-            "written, which is slower",
+            f"a step must be one that a CUDA graph can capture to be replayed, got: {error}. It is not replayed, "
+            "which is slower",
             RuntimeWarning,
             stacklevel=2,
         )
-        torch.cuda.set_stream(stream)  # a capture that fails leaves its own behind
+        torch.cuda.set_stream(stream)  # a failed capture leaves its own stream current
         return computation(), None
-    graph.replay()  # a capture runs nothing
+    graph.replay()  # a capture executes nothing
     return result, graph.replay

@@ -1,4 +1,4 @@
-"""Phases: what is minimised by moving what, and the one training step that all families share."""
+"""Phases: a loss and the submodules that minimise it, and the training step that all families share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,21 +16,21 @@ from sklearn_ae.objectives.terms import Batch, Term, weighted_mean
 
 @dataclass(frozen=True)
 class Phase:
-    """What is minimised, and which submodules move to minimise it.
+    """A loss, and the submodules whose parameters are moved to minimise it.
 
     Parameters
     ----------
     name : str
         Name of the phase and, but for the first one, of its optimizer.
     updates : tuple of str
-        Submodules that move.
+        Names of the submodules whose parameters are moved.
     terms : mapping of str to Term
-        What is summed. The names are the columns of the history.
+        The terms of the loss. Their names are the columns of the history.
     weights : mapping of str to float
-        Weights of the terms, 1 where none is given. A term of weight -1 is maximised.
+        Weights of the terms, 1 by default. A term of weight -1 is maximised.
     buffers : callable, optional
-        ``(module, batch, trace) -> {name: tensor}``, new values of buffers that are known in closed form. They are
-        written after the phase's gradients are taken.
+        ``(module, batch, trace) -> {name: tensor}``, new values of buffers in closed form. They are written after the
+        gradients of the phase are computed.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Phase:
     buffers: Callable[[Autoencoder, Batch, Trace], dict[str, Tensor]] | None = None
 
     def parameters(self, module: Autoencoder) -> dict[str, nn.Parameter]:
-        """Return what moves, by name."""
+        """Return the parameters that are moved, by name."""
         return {
             name: parameter
             for submodule in self.updates
@@ -48,7 +48,7 @@ class Phase:
         }
 
     def evaluate(self, module: Autoencoder, batch: Batch) -> "Evaluation":
-        """Run the module on a batch; noise has to be handed in."""
+        """Evaluate the terms on a batch; its noise must be supplied."""
         trace = Trace(module, batch.x, batch.observed)
         terms = {name: _summary(name, term(module, batch, trace), batch) for name, term in self.terms.items()}
         buffers = {} if self.buffers is None else self.buffers(module, batch, trace)
@@ -61,7 +61,7 @@ class Phase:
 
 
 class Evaluation(NamedTuple):
-    """A phase on a batch: its terms, their weighted sum and the new values of buffers."""
+    """The terms of a phase on a batch, their weighted sum, and the new values of buffers."""
 
     terms: dict[str, Tensor]
     loss: Tensor
@@ -85,11 +85,11 @@ def _summary(name: str, values: Tensor, batch: Batch) -> Tensor:
 def gradients(
     module: Autoencoder, phase: Phase, moved: Sequence[Tensor], batch: Batch, draws: Sequence[Tensor]
 ) -> tuple[Sequence[Tensor], Evaluation]:
-    """Return the gradients of a phase for what it moves, and the phase as it was before the step.
+    """Return the gradients of a phase for the parameters in ``moved``, and its evaluation before the step.
 
-    Nothing else gets a gradient, so no term needs to detach.
+    Other parameters get no gradient, so no term needs to detach.
     """
-    with noise.handed(draws), torch.enable_grad():
+    with noise.supplied(draws), torch.enable_grad():
         terms, loss, buffers = phase.evaluate(module, batch)
     found = torch.autograd.grad(loss, moved, materialize_grads=True)
     return found, Evaluation(_detached(terms), loss.detach(), _detached(buffers))
@@ -99,16 +99,33 @@ def _detached(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-class _Optimizer(Protocol):
-    def step(self, gradients: Sequence[Tensor]) -> object: ...
+class Optimizer(Protocol):
+    """Moves parameters by given gradients."""
+
+    def step(self, gradients: Sequence[Tensor]) -> object:
+        """Move the parameters; ``gradients`` has one tensor for each."""
+
+
+class StepOptimizer(Optimizer, Protocol):
+    """An optimizer whose step can be recorded."""
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that are moved."""
+
+    def prepared(self) -> object:
+        """Return the memory that a step works on, the same object as long as it stays at its addresses."""
+
+    def separate(self) -> None:
+        """Give each parameter and its state its own memory."""
 
 
 def training_step(
     phases: Sequence[Phase],
     gradients_of: Callable[[Phase], tuple[Sequence[Tensor], Mapping[str, Tensor]]],
-    optimizers: Mapping[str, _Optimizer],
+    optimizers: Mapping[str, Optimizer],
 ) -> dict[str, Tensor]:
-    """Run the phases in turn, one optimizer step each; return all terms as they were before."""
+    """Run the phases in order, one optimizer step each; return all terms before the step of their phase."""
     log: dict[str, Tensor] = {}
     for phase in phases:
         found, terms = gradients_of(phase)
@@ -119,7 +136,7 @@ def training_step(
 
 @torch.no_grad()
 def requests(module: Autoencoder, phase: Phase, batch: Batch) -> list[noise.Request]:
-    """Return what noise a phase asks for, found by running it once."""
+    """Return the noise that a phase requests, found by running it once."""
     with noise.recorded() as asked:
         phase.evaluate(module, batch)
     return asked

@@ -1,4 +1,4 @@
-"""What the training of many fits tells, and what may end it."""
+"""Progress of the training of many fits, and the check that may end it."""
 
 import threading
 import warnings
@@ -9,18 +9,18 @@ from tqdm import tqdm
 
 
 class _Bar(tqdm):
-    monitor_interval = 0  # no thread that watches over it
+    monitor_interval = 0  # no monitoring thread
 
 
 class Progress:
-    """Counts and shows what has been done, in any thread.
+    """Counts and shows trained epochs and fits; all methods may be called from any thread.
 
     Parameters
     ----------
     check : callable, optional
-        Called between steps; what it raises ends everything.
+        ``() -> None``, called between steps; an exception that it raises ends the training of all fits.
     shown : bool, default=False
-        Whether there is a bar, on ``sys.stderr``.
+        Whether to show a progress bar on ``sys.stderr``.
     """
 
     def __init__(self, check: Callable[[], None] = lambda: None, *, shown: bool = False) -> None:
@@ -32,24 +32,24 @@ class Progress:
         self._lock = threading.Lock()
 
     def expect(self, n_epochs: int) -> None:
-        """More epochs lie ahead."""
+        """Add epochs to the expected total."""
         self._n_expected += n_epochs
         self._bar.total = self._n_expected
         self._bar.refresh()
 
     def ran(self, n_epochs: int) -> None:
-        """Epochs lie behind."""
+        """Count epochs that were run, or that will not be run any more."""
         with self._lock:
             self._bar.update(n_epochs)
 
     def trained(self, n_fits: int, how: str) -> None:
-        """Fits have been trained, ``"together"`` or ``"alone"``."""
+        """Count fits that were trained ``"together"`` or ``"alone"``."""
         with self._lock:
             self.counts[how] += n_fits
             self._bar.set_postfix(self.counts)
 
     def explain(self, obstacle: str) -> None:
-        """Say, once, why fits are not trained together."""
+        """Warn once why fits are not trained together."""
         with self._lock:
             is_new = obstacle not in self._explained
             self._explained.add(obstacle)
@@ -57,5 +57,5 @@ class Progress:
             warnings.warn(f"{obstacle}. Such fits are trained one after another", RuntimeWarning, stacklevel=2)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Close the progress bar."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""Several models as one: they have one signature, and are trained by one program."""
+"""Several models of one signature trained as one, with their parameters stacked."""
 
 import copy
 import weakref
@@ -15,22 +15,19 @@ from torch.utils._pytree import tree_map_only
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
-from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.training.adam import StackedAdam
-from sklearn_ae.training.batches import Block, Chunks, Draws, EqualBatches, Rows
-from sklearn_ae.training.net import AutoencoderNet, Epoch, Means
+from sklearn_ae.training.batches import Batch, Block, Chunks, Draws, EqualBatches, Rows
+from sklearn_ae.training.loop import Epoch, Means, validation_means
 from sklearn_ae.training.phases import Evaluation, Phase, training_step
 from sklearn_ae.training.replay import Repeated
+from sklearn_ae.training.stacked_models import StackedModels, Tensors
 
-PLAIN_STEPS = 2  # before a step is recorded
-WATCHED = 1 << 20  # cells of watched rows, up to which those of a stack are evaluated at once
-JOINED = 1 << 22  # cells of the tables of a stack, up to which they are laid side by side
-
-Tensors = dict[str, Tensor]
+PLAIN_STEPS = 2  # steps before one is recorded
+JOINT_VALIDATION = 1 << 20  # most cells of validation rows that are evaluated together with those of other models
+JOINED = 1 << 22  # most cells of all tables that are joined into one
 
 
 class _Evaluated(nn.Module):
-    """A phase as the forward pass of a module, so that parameters can be handed in."""
+    """A phase as the forward pass of a module, for functional_call."""
 
     def __init__(self, module: Autoencoder, phase: Phase) -> None:
         super().__init__()
@@ -42,16 +39,16 @@ class _Evaluated(nn.Module):
 
 
 class StackedPhase:
-    """A phase with a leading dimension K on everything.
+    """A phase of K models, with a leading dimension K on all tensors.
 
     Parameters
     ----------
     phases : sequence of Phase
-        That of each model; only the weights of the terms differ.
+        The phase of each model; they differ in the weights of their terms only.
     module : Autoencoder
-        What the models have in common.
+        The module of one of the models.
     state : mapping of str to Tensor
-        Parameters and buffers of the models, (K, ...). A buffer that all share may be left out.
+        Parameters and buffers of the models, (K, ...). Buffers that are equal in all models may be left out.
     """
 
     def __init__(self, phases: Sequence[Phase], module: Autoencoder, state: Mapping[str, Tensor]) -> None:
@@ -64,15 +61,15 @@ class StackedPhase:
 
         def evaluate(state: Tensors, weights: Tensors, rows: Tensors, draws: Sequence[Tensor]) -> Evaluation:
             named = {f"module.{name}": tensor for name, tensor in state.items()}
-            with noise.handed(draws):
+            with noise.supplied(draws):
                 return functional_call(evaluated, named, (Batch(**rows), weights))
 
         self._evaluate = torch.vmap(evaluate)
 
     def gradients(self, rows: Tensors, draws: Sequence[Tensor]) -> tuple[Sequence[Tensor], Evaluation]:
-        """Return the gradients for what moves, and the phase as it was before the step.
+        """Return the gradients for the parameters that are moved, and the evaluation before the step.
 
-        A model has no part in the loss of another one, so the gradients of the sum of all losses are those of each.
+        A model does not occur in the loss of another one, so the gradients of the sum of all losses are those of each.
         """
         with torch.enable_grad():
             leaves = {name: tensor.detach().requires_grad_() for name, tensor in self.moved.items()}
@@ -81,7 +78,7 @@ class StackedPhase:
         return found, tree_map_only(Tensor, Tensor.detach, evaluation)
 
     def terms(self, places: Tensor, rows: Tensors, draws: Sequence[Tensor]) -> Tensors:
-        """Return the terms of the models in some places, each (len(places),)."""
+        """Return the terms of the models at some places in the stack, each (len(places),)."""
         state, weights = (
             {n: t[places] for n, t in of_all.items()} for of_all in (self.moved | self.fixed, self.weights)
         )
@@ -89,56 +86,53 @@ class StackedPhase:
 
 
 class Stack:
-    """Models of one signature at work.
+    """The joint training of stacked models.
 
     Parameters
     ----------
-    nets : sequence of AutoencoderNet
-        Their nets.
+    models : StackedModels
+        The models, which join the stack here.
     epochs : sequence of Epoch
-        The epoch that each of them is about to begin.
+        The next epoch of each model.
     check : callable
-        Called between steps; what it raises ends everything.
+        ``() -> None``, called between steps; an exception that it raises ends the training of all models.
 
     Raises
     ------
     RuntimeError or other
-        If what they compute can't be vmapped. Nothing has been trained then.
+        If torch.vmap does not support an operation of the models. Nothing has been trained then.
     """
 
-    def __init__(self, nets: Sequence[AutoencoderNet], epochs: Sequence[Epoch], check: Callable[[], None]) -> None:
-        self.nets = nets
+    def __init__(self, models: StackedModels, epochs: Sequence[Epoch], check: Callable[[], None]) -> None:
+        models.join()
+        self.models = models
+        self.nets = models.nets
+        self.phases = models.phases
         self.check = check
-        self.phases = nets[0].phases
-        optimizers = [net.optimizers_by_phase() for net in nets]
-        self.optimizers = {
-            phase.name: StackedAdam([of_model[phase.name] for of_model in optimizers]) for phase in self.phases
-        }
-        self.state = self._parameters() | self._unmoved() | self._own_buffers()
-        self.memory = _Memory([epoch.batches for epoch in epochs])
-        module = copy.deepcopy(nets[0].module_).train()  # the models themselves may end before the others
+        self.batches = _StackedBatches([epoch.batches for epoch in epochs])
+        module = copy.deepcopy(self.nets[0].module_).train()  # a copy, because the first model may leave first
         self.stacked = {
-            phases[0].name: StackedPhase(phases, module, self.state)
-            for phases in zip(*(net.phases for net in nets), strict=True)
+            phases[0].name: StackedPhase(phases, module, models.state)
+            for phases in zip(*(net.phases for net in self.nets), strict=True)
         }
-        watched = StackedPhase([net.watched for net in nets], copy.deepcopy(module).eval(), self.state)
-        chunks = [epoch.watched for epoch in epochs]
-        self.watched = [_Watched(nets, chunks, places, watched) for places in _of_one_size(chunks)]
-        for phase in self.phases:
-            self._evaluated(phase)
+        phase = StackedPhase([net.validation_phase for net in self.nets], copy.deepcopy(module).eval(), models.state)
+        chunks = [epoch.validation for epoch in epochs]
+        self.validations = [_Validation(models, chunks, places, phase) for places in _of_one_size(chunks)]
+        for phase_of_step in self.phases:
+            self._evaluated(phase_of_step)
         with torch.no_grad():
             self._validated()
 
     @torch.no_grad()
     def epoch(self) -> list[Means]:
-        """Train for an epoch, and look at the watched rows; return the means of the terms for each model."""
-        changes = [optimizer.prepare() for optimizer in self.optimizers.values()]
+        """Train for an epoch and evaluate the validation rows; return the mean terms of each model."""
+        changes = [optimizer.prepare() for optimizer in self.models.optimizers.values()]
         if any(changes):
-            # Through a proxy: what holds itself is in memory until the garbage collector comes by.
-            as_written = partial(Stack._as_written, weakref.proxy(self))
-            self._step = Repeated(as_written, self.memory.rows["x"], PLAIN_STEPS)
+            # Through a proxy: a reference cycle would stay in memory until the garbage collector runs.
+            unrecorded = partial(Stack._unrecorded, weakref.proxy(self))
+            self._step = Repeated(unrecorded, self.batches.rows["x"], PLAIN_STEPS)
         log = []
-        for _ in self.memory.batches():
+        for _ in self.batches.refilled():
             self.check()
             terms = self._step()
             log.append(torch.stack(list(terms.values())))
@@ -146,88 +140,56 @@ class Stack:
         return [Means(of_model, valid) for of_model, valid in zip(train, self._validated(), strict=True)]
 
     def _validated(self) -> list[dict[str, float] | None]:
-        """Return the means of the terms over the watched rows of each model."""
+        """Return the mean terms over the validation rows of each model."""
         means: list[dict[str, float] | None] = [None] * len(self.nets)
-        for watched in self.watched:
-            for k, of_model in zip(watched.places, watched.means(), strict=True):
+        for validation in self.validations:
+            for k, of_model in zip(validation.places, validation.means(), strict=True):
                 means[k] = of_model
         return means
 
-    def _as_written(self) -> Tensors:
-        return training_step(self.phases, self._gradients, self.optimizers)
+    def _unrecorded(self) -> Tensors:
+        return training_step(self.phases, self._gradients, self.models.optimizers)
 
     def _gradients(self, phase: Phase) -> tuple[Sequence[Tensor], Tensors]:
         gradients, evaluation = self._evaluated(phase)
         for buffer, value in evaluation.buffers.items():
-            self.state[buffer].copy_(value)
+            self.models.state[buffer].copy_(value)
         return gradients, evaluation.terms
 
     def _evaluated(self, phase: Phase) -> tuple[Sequence[Tensor], Evaluation]:
         with self.nets[0].precision():
-            return self.stacked[phase.name].gradients(self.memory.rows, self.memory.draws[phase.name])
-
-    def _parameters(self) -> Tensors:
-        """Return where the optimizers move the parameters, by name."""
-        return {
-            name: tensor
-            for phase in self.phases
-            for name, tensor in zip(
-                phase.parameters(self.nets[0].module_), self.optimizers[phase.name].parameters, strict=True
-            )
-        }
-
-    def _unmoved(self) -> Tensors:
-        """Stack the parameters that no phase moves: they differ between models all the same."""
-        modules = [net.module_ for net in self.nets]
-        moved = {name for phase in self.phases for name in phase.parameters(modules[0])}
-        return {
-            name: torch.stack([module.get_parameter(name).detach() for module in modules])
-            for name, _ in modules[0].named_parameters()
-            if name not in moved
-        }
-
-    def _own_buffers(self) -> Tensors:
-        """Stack what differs between models or is learned, until it is separated; what all share stays where it is."""
-        modules, stacked = [net.module_ for net in self.nets], {}
-        for name, buffer in modules[0].named_buffers():
-            of_models = [module.get_buffer(name) for module in modules]
-            if name in modules[0].state_dict() or not all(torch.equal(buffer, other) for other in of_models):
-                stacked[name] = torch.stack(of_models)
-                for module, value in zip(modules, stacked[name], strict=True):
-                    parent, _, leaf = name.rpartition(".")
-                    setattr(module.get_submodule(parent), leaf, value)
-        return stacked
+            return self.stacked[phase.name].gradients(self.batches.rows, self.batches.draws[phase.name])
 
 
 def _by_model(terms: Tensors, values: Tensor) -> list[dict[str, float]]:
-    """(terms, K) -> the values of each model, by the names of the terms."""
+    """(terms, K) -> the values of the terms of each model, by name."""
     return [dict(zip(terms, of_model, strict=True)) for of_model in values.T.tolist()]
 
 
-class _Watched:
-    """The watched rows of models that have equally many; where there are several, they are evaluated at once."""
+class _Validation:
+    """The validation rows of models with equal numbers of them, evaluated at once if there are several models."""
 
     def __init__(
         self,
-        nets: Sequence[AutoencoderNet],
-        watched: Sequence[Chunks | None],
+        models: StackedModels,
+        chunks: Sequence[Chunks | None],
         places: Sequence[int],
         phase: StackedPhase,
     ) -> None:
         self.places = places
         self.phase = phase
-        self.nets = [nets[k] for k in places]
-        self.chunks = [cast(Chunks, watched[k]) for k in places]
+        self.nets = [models.nets[k] for k in places]
+        self.chunks = [cast(Chunks, chunks[k]) for k in places]
         self.batches = []
         if len(places) > 1:
             for batches in zip(*self.chunks, strict=True):
-                draws = _stacked([batch.draws for batch in batches], 0)[nets[0].watched.name]
+                draws = _stacked([batch.draws for batch in batches], 0)[self.nets[0].validation_phase.name]
                 self.batches.append((_joined([batch.rows for batch in batches], torch.stack), draws))
 
     def means(self) -> list[dict[str, float]]:
-        """Return the means of the terms for each model."""
+        """Return the mean terms of each model."""
         if not self.batches:
-            return [net.validated(chunks) for net, chunks in zip(self.nets, self.chunks, strict=True)]
+            return [validation_means(net, chunks) for net, chunks in zip(self.nets, self.chunks, strict=True)]
         places = torch.tensor(self.places, device=self.batches[0][0]["x"].device)
         with self.nets[0].precision():
             terms = [self.phase.terms(places, rows, draws) for rows, draws in self.batches]
@@ -236,17 +198,17 @@ class _Watched:
         return _by_model(terms[0], torch.tensordot(sizes / sizes.sum(), values, 1))
 
 
-class _Memory:
-    """The batch of every model, where a recorded step finds it.
+class _StackedBatches:
+    """The batches of all models in one memory, which is refilled for every step.
 
-    The rows of small tables lie side by side, and one operation takes those of all models.
+    Small tables are joined into one, so that one operation copies the rows of all models.
     """
 
     def __init__(self, of_models: Sequence[EqualBatches]) -> None:
         self.of_models = of_models
         self.rows = _joined([batches.batch.rows for batches in of_models], torch.stack)
         self.draws = _stacked([batches.batch.draws for batches in of_models], 0)
-        if of_models[0].n_batches > 1:  # what is there before the first batch must be something to compute with
+        if of_models[0].n_batches > 1:  # uninitialised memory would be evaluated before the first batch
             for column in self.rows.values():
                 column.zero_()
         tables = [batches.rows for batches in of_models]
@@ -254,14 +216,14 @@ class _Memory:
         self.offsets: list[int] | None = None
         if n_cells <= JOINED and all(rows.are_encoded for rows in tables):
             self.offsets = np.cumsum([0, *map(len, tables[:-1])]).tolist()
-            table = Rows(Batch(**_joined([rows.columns for rows in tables], torch.cat)))
+            table = Rows(Batch(**_joined([rows.table for rows in tables], torch.cat)))
             self.sources = [(table, Batch(**{name: column.flatten(0, 1) for name, column in self.rows.items()}))]
         else:
             slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(tables))]
             self.sources = list(zip(tables, slots, strict=True))
 
-    def batches(self) -> Iterator[None]:
-        """Fill the memory with the batches of an epoch, one after the other."""
+    def refilled(self) -> Iterator[None]:
+        """Fill the memory with the batches of an epoch, one at a time."""
         for blocks in zip(*(batches.blocks() for batches in self.of_models), strict=True):
             draws = _stacked([block.draws for block in blocks], 1)
             orders = None if blocks[0].order is None else self._orders(blocks)
@@ -275,7 +237,7 @@ class _Memory:
                 yield
 
     def _orders(self, blocks: Sequence[Block]) -> list[Tensor]:
-        """Return for each source the rows of its batches, (batches, rows)."""
+        """Return the indices of the rows of each source, (batches, rows)."""
         orders = [cast(Tensor, block.order) for block in blocks]
         if self.offsets is None:
             return orders
@@ -284,24 +246,24 @@ class _Memory:
 
 
 def _joined(batches: Sequence[Batch], join: Callable[[list[Tensor]], Tensor]) -> Tensors:
-    """Join the rows of several models, by the names of their columns."""
-    return {name: join([getattr(batch, name) for batch in batches]) for name in batches[0].there()}
+    """Join the rows of several models, field by field."""
+    return {name: join([getattr(batch, name) for batch in batches]) for name in batches[0].present()}
 
 
 def _stacked(draws: Sequence[Draws], dim: int) -> Draws:
-    """Stack the numbers of several models."""
+    """Stack the noise of several models."""
     return {
         phase: [torch.stack(of_models, dim) for of_models in zip(*(d[phase] for d in draws), strict=True)]
         for phase in draws[0]
     }
 
 
-def _of_one_size(watched: Sequence[Chunks | None]) -> list[list[int]]:
-    """Return the places of models whose watched rows can be evaluated at once; what is large is one by one."""
+def _of_one_size(chunks: Sequence[Chunks | None]) -> list[list[int]]:
+    """Return the places of models whose validation rows can be evaluated at once; large ones are by themselves."""
     groups: dict[Hashable, list[int]] = {}
-    for k, chunks in enumerate(watched):
-        if chunks is not None:
-            rows = chunks.rows
-            is_small = rows.are_encoded and len(rows) * rows.n_cells <= WATCHED
-            groups.setdefault((len(rows), *rows.columns.there()) if is_small else k, []).append(k)
+    for k, of_model in enumerate(chunks):
+        if of_model is not None:
+            rows = of_model.rows
+            is_small = rows.are_encoded and len(rows) * rows.n_cells <= JOINT_VALIDATION
+            groups.setdefault((len(rows), *rows.table.present()) if is_small else k, []).append(k)
     return list(groups.values())

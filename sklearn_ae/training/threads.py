@@ -1,7 +1,7 @@
-"""Threads of torch: no more than a computation can feed, in its own thread and only while it runs.
+"""Limits on the number of torch's threads, for the calling thread and for the duration of a computation only.
 
-Torch takes as many threads as there are cores. The operations of a small network are over before the threads have met,
-and on a busy machine they wait for each other. ``torch.set_num_threads`` is no way out: it changes the whole process.
+Torch uses as many threads as there are cores. For the operations of a small network, synchronising the threads takes
+longer than the computation, above all on a busy machine. ``torch.set_num_threads`` would change the whole process.
 """
 
 import ctypes
@@ -14,14 +14,16 @@ import torch
 from threadpoolctl import LibController, ThreadpoolController
 from torch import nn
 
-SHARE = 1 << 19  # multiplications of an operation that a thread is worth
+from sklearn_ae.training.devices import capabilities
+
+SHARE = 1 << 19  # multiplications of an operation that pay for one thread
 
 Setter = Callable[[int], int]
 
 
 def suited(module: nn.Module, n_rows: int, n_models: int = 1) -> int:
-    """Return how many threads the operations of a module can feed, one that is not on the CPU any number."""
-    if any(parameter.device.type != "cpu" for parameter in module.parameters()):
+    """Return how many threads pay for the operations of a module; off the CPU, the number stays as it is."""
+    if any(not capabilities(parameter.device).is_host for parameter in module.parameters()):
         return torch.get_num_threads()
     layers = [layer.weight.numel() for layer in module.modules() if isinstance(layer, nn.Linear)]
     return max(1, n_rows * n_models * sum(layers) // (SHARE * max(1, len(layers))))
@@ -29,7 +31,7 @@ def suited(module: nn.Module, n_rows: int, n_models: int = 1) -> int:
 
 @contextmanager
 def at_most(n: int) -> Iterator[None]:
-    """Give torch at most ``n`` threads in this thread, until the context ends; never more than it had."""
+    """Limit torch to ``n`` threads in the calling thread, within the context; the limit is never raised."""
     if torch.get_num_threads() <= n:
         yield
         return
@@ -44,10 +46,10 @@ def at_most(n: int) -> Iterator[None]:
 
 @cache
 def _setters() -> list[Setter]:
-    """Return what sets the number of threads of each library, for the calling thread, and returns what it was."""
-    libraries = ThreadpoolController().lib_controllers  # looks through all libraries: a few ms, once
+    """Return functions that set the number of threads of a library in the calling thread and return the old one."""
+    libraries = ThreadpoolController().lib_controllers  # scans all loaded libraries: a few ms, once
     openmp = [_openmp(library) for library in libraries if library.user_api == "openmp"]
-    # MKL goes by OpenMP, until torch.set_num_threads is called anywhere. It may be a part of torch.
+    # MKL follows OpenMP until torch.set_num_threads is called anywhere. It may be linked into torch.
     paths = [library.filepath for library in libraries if library.internal_api == "mkl"]
     paths += map(str, (Path(torch.__file__).parent / "lib").glob("*torch_cpu.*"))
     return openmp + [setter for path in paths for setter in _mkl(path)]
@@ -64,7 +66,7 @@ def _openmp(library: LibController) -> Setter:
 
 def _mkl(path: str) -> list[Setter]:
     with suppress(OSError, AttributeError):
-        setter = ctypes.CDLL(path).MKL_Set_Num_Threads_Local  # 0 stands for that of the process
+        setter = ctypes.CDLL(path).MKL_Set_Num_Threads_Local  # 0 means the number of the process
         setter.argtypes, setter.restype = [ctypes.c_int], ctypes.c_int
         return [setter]
     return []

@@ -3,20 +3,21 @@
 import pytest
 import torch
 
+from sklearn_ae.likelihoods.bernoulli import Bernoulli
+from sklearn_ae.likelihoods.gaussian import UnitGaussian
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import GaussianCode, PointCode
 from sklearn_ae.modules.mlp import Linear, draw_weights, hidden_layers, mlp
 from sklearn_ae.modules.noise import GaussianNoise, Masking
-from sklearn_ae.objectives.columns import Bernoulli, UnitGaussian
 
 N, D, K = 6, 4, 2
 X = torch.randn(N, D, generator=torch.Generator().manual_seed(1))
 
 
-def autoencoder(Code=PointCode, columns=None, **parts):
+def autoencoder(Code=PointCode, likelihood=None, **parts):
     module = Autoencoder(
-        hidden_layers([D, 5], "tanh"), Code(5, K), mlp([K, 5, D], "tanh"), columns or UnitGaussian(D), **parts
+        hidden_layers([D, 5], "tanh"), Code(5, K), mlp([K, 5, D], "tanh"), likelihood or UnitGaussian(D), **parts
     )
     draw_weights(module, torch.Generator().manual_seed(0))
     return module

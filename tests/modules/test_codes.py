@@ -78,7 +78,7 @@ def test_a_draw_is_the_mean_plus_sigma_times_the_numbers_handed_in(n_draws):
     code = code_of(GaussianCode, n_draws=n_draws)
     trace = trace_of(code)
     eps = torch.randn(N, *([n_draws] if n_draws > 1 else []), K, dtype=torch.float64)
-    with noise.handed([eps]):
+    with noise.supplied([eps]):
         drawn = code.draw(trace)
     mean, sigma = trace["mean"].view(N, -1, K), trace["log_var"].exp().sqrt().view(N, -1, K)
     assert torch.allclose(drawn.view(N, -1, K), mean + sigma * eps.view(N, -1, K))

@@ -19,7 +19,7 @@ asking = pytest.mark.parametrize(("ask", "request_"), ASKING.values(), ids=ASKIN
 
 
 def gaussian(sigma):
-    return GaussianNoise(sigma, n_numbers=3)
+    return GaussianNoise(sigma, n_scaled=3)
 
 
 def through(layer, x):
@@ -40,20 +40,20 @@ def generator(seed=0):
 
 @asking
 def test_asking_where_nothing_was_handed_in_raises(ask, request_):
-    with pytest.raises(RuntimeError, match="nothing was handed in"):
+    with pytest.raises(RuntimeError, match="got no numbers"):
         ask(LIKE)
 
 
 @asking
 def test_what_is_handed_in_comes_back_in_order(ask, request_):
     first, second = torch.ones(1), torch.ones(2)
-    with noise.handed([first, second]):
+    with noise.supplied([first, second]):
         assert ask(LIKE) is first
         assert ask(LIKE) is second
 
 
 def test_asking_for_more_than_was_handed_in_raises():
-    with noise.handed([LIKE]):
+    with noise.supplied([LIKE]):
         noise.normal_like(LIKE)
         with pytest.raises((RuntimeError, StopIteration)):
             noise.normal_like(LIKE)
@@ -71,7 +71,7 @@ def test_a_recorded_request_says_kind_and_shape_and_is_answered_with_zeros(ask, 
 
 @asking
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_drawn_numbers_come_from_the_generator_only(ask, request_, dtype):
+def test_drawn_scaled_come_from_the_generator_only(ask, request_, dtype):
     before = torch.get_rng_state()
     with noise.drawn(generator()):
         first, second = ask(LIKE.to(dtype)), ask(LIKE.to(dtype))
@@ -89,7 +89,7 @@ def test_drawn_numbers_come_from_the_generator_only(ask, request_, dtype):
     [(noise.normal_like, 0.0, 1.0), (noise.uniform_like, 0.5, 1 / 12)],
     ids=["normal", "uniform"],
 )
-def test_drawn_numbers_have_the_moments_of_their_kind(ask, mean, variance):
+def test_drawn_scaled_have_the_moments_of_their_kind(ask, mean, variance):
     like = torch.zeros(20_000, 2, dtype=torch.float64)
     with noise.drawn(generator()):
         numbers = ask(like)
@@ -112,20 +112,20 @@ def test_inside_once_for_the_batch_nothing_is_asked_for_by_row(ask, request_):
     shape = (3, *request_.shape) if request_.per_row else request_.shape
     assert asked == [Request(request_.kind, shape, per_row=False)]
     assert answer.shape == shape
-    with noise.handed([draws, draws]), noise.once_for_the_batch():
+    with noise.supplied([draws, draws]), noise.once_for_the_batch():
         assert ask(LIKE) is draws
-    with pytest.raises(RuntimeError, match="nothing was handed in"), noise.once_for_the_batch():
+    with pytest.raises(RuntimeError, match="got no numbers"), noise.once_for_the_batch():
         ask(LIKE)
 
 
 def test_a_source_ends_with_its_block_and_the_outer_one_answers_again():
     outer, inner = torch.zeros(1), torch.ones(1)
-    with noise.handed([outer]):
-        with suppress(KeyError), noise.handed([inner]):
+    with noise.supplied([outer]):
+        with suppress(KeyError), noise.supplied([inner]):
             assert noise.normal_like(LIKE) is inner
             raise KeyError
         assert noise.normal_like(LIKE) is outer
-    with pytest.raises(RuntimeError, match="nothing was handed in"):
+    with pytest.raises(RuntimeError, match="got no numbers"):
         noise.normal_like(LIKE)
 
 
@@ -136,7 +136,7 @@ def test_the_sources_of_threads_do_not_mix():
 
     def work(i):
         own = torch.full((1,), float(i))
-        with noise.handed([own, own]):
+        with noise.supplied([own, own]):
             all_inside.wait()
             answers[i] = noise.normal_like(LIKE)
             all_inside.wait()
@@ -145,7 +145,7 @@ def test_the_sources_of_threads_do_not_mix():
     for thread in threads:
         thread.start()
     all_inside.wait()  # every thread has handed in its own numbers, and this one none
-    with pytest.raises(RuntimeError, match="nothing was handed in"):
+    with pytest.raises(RuntimeError, match="got no numbers"):
         noise.normal_like(LIKE)
     all_inside.wait()
     for thread in threads:
@@ -162,7 +162,7 @@ def test_a_thread_does_not_inherit_a_source():
         except RuntimeError as error:
             failed.append(error)
 
-    with noise.handed([LIKE]):
+    with noise.supplied([LIKE]):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
@@ -199,7 +199,7 @@ UNIFORM = torch.tensor([[0.1, 0.25, 0.9]])
     ids=LAYERS,
 )
 def test_a_noise_layer_equals_a_hand_computation(layer, numbers, expected):
-    with noise.handed([numbers]):
+    with noise.supplied([numbers]):
         assert torch.allclose(through(layer, X), torch.tensor(expected))
 
 
@@ -238,7 +238,7 @@ def test_the_kinds_of_corruption_have_names():
 @pytest.mark.parametrize("layer", [Masking(0.5), GaussianNoise(0.5, 2)], ids=["mask", "gaussian"])
 def test_a_corruption_tells_which_cells_are_left(layer):
     observed = torch.tensor([[1.0, 0.0, 1.0]])
-    with noise.handed([torch.tensor([[0.1, 0.9, 0.9]])[:, : 2 if isinstance(layer, GaussianNoise) else 3]]):
+    with noise.supplied([torch.tensor([[0.1, 0.9, 0.9]])[:, : 2 if isinstance(layer, GaussianNoise) else 3]]):
         x, left = layer(X, observed)
     assert left.tolist() == ([[0.0, 0.0, 1.0]] if isinstance(layer, Masking) else [[1.0, 0.0, 1.0]])
     assert x[0, 2] == X[0, 2]  # the third column holds categories: no noise of a number's kind

@@ -9,6 +9,9 @@ import torch
 from scipy import stats
 from torch.autograd import gradcheck
 
+from sklearn_ae.likelihoods.bernoulli import bernoulli_loss
+from sklearn_ae.likelihoods.counts import negative_binomial_loss, poisson_loss
+from sklearn_ae.likelihoods.gaussian import gaussian_loss, squared_error, unit_gaussian_loss
 from sklearn_ae.objectives import losses
 
 N, D, L = 4, 3, 5
@@ -31,21 +34,21 @@ COUNTS = tensor([[0, 1, 7], [3, 0, 40], [1e3, 2, 0], [1, 0, 1e6]])
 
 
 def negative_binomial(x, output, observed=None):
-    return losses.negative_binomial(x, output, LOG_VAR[0], observed)
+    return negative_binomial_loss(x, output, LOG_VAR[0], observed)
 
 
 def gaussian(x, output, observed=None, variance=VARIANCE):
-    return losses.gaussian(x, output, variance, observed)
+    return gaussian_loss(x, output, variance, observed)
 
 
 # (row, output, mask) -> (n,)
 OF_ROWS = {
-    "squared_error": losses.squared_error,
+    "squared_error": squared_error,
     "gaussian": gaussian,
     "gaussian, one variance": partial(gaussian, variance=tensor(0.3)),
-    "unit_gaussian": losses.unit_gaussian,
-    "bernoulli": losses.bernoulli,
-    "poisson": losses.poisson,
+    "unit_gaussian": unit_gaussian_loss,
+    "bernoulli": bernoulli_loss,
+    "poisson": poisson_loss,
     "negative_binomial": negative_binomial,
 }
 of_rows = pytest.mark.parametrize("loss", OF_ROWS.values(), ids=OF_ROWS)
@@ -74,7 +77,7 @@ of_tensors = pytest.mark.parametrize(("loss", "tensors"), OF_TENSORS.values(), i
 
 
 def test_squared_error_is_the_sum_of_squared_differences():
-    assert losses.squared_error(tensor([[1, 2, 3]]), tensor([[1, 4, 0]])).tolist() == [13]
+    assert squared_error(tensor([[1, 2, 3]]), tensor([[1, 4, 0]])).tolist() == [13]
 
 
 def test_gaussian_is_the_negative_log_density():
@@ -84,17 +87,17 @@ def test_gaussian_is_the_negative_log_density():
 
 def test_unit_gaussian_is_the_negative_log_density_at_unit_noise():
     expected = -stats.norm.logpdf(X, OUTPUT).sum(1)
-    assert losses.unit_gaussian(X, OUTPUT).numpy() == pytest.approx(expected, rel=1e-12)
+    assert unit_gaussian_loss(X, OUTPUT).numpy() == pytest.approx(expected, rel=1e-12)
 
 
 def test_bernoulli_is_the_negative_log_probability():
     x = (X > 0).double()
     expected = -stats.bernoulli.logpmf(x, OUTPUT.sigmoid()).sum(1)
-    assert losses.bernoulli(x, OUTPUT).numpy() == pytest.approx(expected, rel=1e-12)
+    assert bernoulli_loss(x, OUTPUT).numpy() == pytest.approx(expected, rel=1e-12)
 
 
 def test_bernoulli_of_a_value_between_is_the_cross_entropy():
-    found = losses.bernoulli(tensor([[0.25]]), tensor([[log(3)]]))
+    found = bernoulli_loss(tensor([[0.25]]), tensor([[log(3)]]))
     assert found.item() == pytest.approx(-0.25 * log(0.75) - 0.75 * log(0.25))
 
 
@@ -121,12 +124,12 @@ def test_counts_of_all_sizes_cost_their_log_probability_in_single_precision_too(
     random = np.random.default_rng(0)
     means = mean * np.exp(random.normal(0, 0.3, 300) * min(1, mean**-0.5))
     x = random.poisson(means)
-    found = losses.poisson(torch.tensor(x)[:, None].to(dtype), torch.tensor(means).log()[:, None].to(dtype))
+    found = poisson_loss(torch.tensor(x)[:, None].to(dtype), torch.tensor(means).log()[:, None].to(dtype))
     assert found.double().numpy() == pytest.approx(-stats.poisson.logpmf(x, means), rel=1e-6, abs=tolerance)
     for dispersion in (1e-6, 1e-3, 0.5, 20.0, 1e3):
         size = 1 / dispersion
         x = random.negative_binomial(size, size / (size + means))
-        found = losses.negative_binomial(
+        found = negative_binomial_loss(
             torch.tensor(x)[:, None].to(dtype),
             torch.tensor(means).log()[:, None].to(dtype),
             torch.tensor([dispersion]).log().to(dtype),
@@ -144,10 +147,10 @@ def test_the_gradients_of_counts_of_all_sizes_agree_with_finite_differences(mean
         dispersion = torch.full((2,), log_dispersion, dtype=torch.float64, requires_grad=True)
 
         def loss(steps, dispersion):
-            return losses.negative_binomial(x, log(mean) + natural * steps, dispersion)
+            return negative_binomial_loss(x, log(mean) + natural * steps, dispersion)
 
         assert gradcheck(loss, (steps.clone().requires_grad_(), dispersion), rtol=1e-3, atol=1e-4)
-    assert gradcheck(lambda s: losses.poisson(x, log(mean) + natural * s), steps.clone().requires_grad_(), atol=1e-4)
+    assert gradcheck(lambda s: poisson_loss(x, log(mean) + natural * s), steps.clone().requires_grad_(), atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -156,8 +159,8 @@ def test_counts_far_from_their_mean_pull_it_near(dtype):
     for log_mean in (-25.0, 30.0):
         for log_dispersion in (-18.0, 0.0, 7.0):
             output = torch.full((4, 1), log_mean, dtype=dtype, requires_grad=True)
-            binomial = losses.negative_binomial(x, output, torch.tensor([log_dispersion], dtype=dtype))
-            for cost in (binomial, losses.poisson(x, output)):
+            binomial = negative_binomial_loss(x, output, torch.tensor([log_dispersion], dtype=dtype))
+            for cost in (binomial, poisson_loss(x, output)):
                 (gradient,) = torch.autograd.grad(cost.sum(), output, retain_graph=True)
                 assert cost.isfinite().all()
                 assert gradient.isfinite().all()
@@ -196,7 +199,7 @@ def test_bernoulli_divergence_is_finite_where_nothing_is_active():
 
 def test_losses_of_logits_are_finite_far_out():
     far = tensor([[-1e4, 1e4]])
-    assert losses.bernoulli(tensor([[1.0, 0.0]]), far).item() == 2e4
+    assert bernoulli_loss(tensor([[1.0, 0.0]]), far).item() == 2e4
     assert losses.log_real(far[0]).tolist() == [-1e4, 0]
     assert losses.categorical(torch.tensor([0]), far).item() == 2e4
     assert losses.importance_weighted(tensor([[-1e4, -1e4]])).item() == 1e4
@@ -257,7 +260,7 @@ def test_the_gradient_of_a_loss_is_that_of_finite_differences(loss, tensors):
 
 
 def test_the_gradient_for_the_variance_is_that_of_finite_differences():
-    assert gradcheck(lambda variance: losses.gaussian(X, OUTPUT, variance, OBSERVED), VARIANCE.clone().requires_grad_())
+    assert gradcheck(lambda variance: gaussian_loss(X, OUTPUT, variance, OBSERVED), VARIANCE.clone().requires_grad_())
 
 
 @of_rows_and_data

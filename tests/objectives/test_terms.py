@@ -8,11 +8,12 @@ import torch
 from sklearn.metrics import log_loss
 from torch import nn
 
+from sklearn_ae.likelihoods.bernoulli import Bernoulli
+from sklearn_ae.likelihoods.gaussian import Gaussian, UnitGaussian, unit_gaussian_loss
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.modules.codes import PointCode
 from sklearn_ae.modules.mlp import draw_weights, hidden_layers, mlp
-from sklearn_ae.objectives import losses, terms
-from sklearn_ae.objectives.columns import Bernoulli, Gaussian, UnitGaussian
+from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import PENALTIES, Batch, labeled_mean, weighted_mean
 
 N, D, K, L = 6, 4, 3, 5
@@ -28,12 +29,12 @@ WEIGHT = torch.tensor([1.0, 0.0, 2.0, 0.5, 1.5, 1.0], dtype=torch.float64)
 OBSERVED = (normal(N, D) > -0.5).double()
 
 
-def autoencoder(encoder=None, n_features=5, n_components=K, columns=None):
+def autoencoder(encoder=None, n_features=5, n_components=K, likelihood=None):
     module = Autoencoder(
         encoder or hidden_layers([D, n_features], "tanh"),
         PointCode(n_features, n_components),
         mlp([n_components, D], "tanh"),
-        columns or UnitGaussian(D),
+        likelihood or UnitGaussian(D),
     ).double()
     draw_weights(module, torch.Generator().manual_seed(0))
     return module
@@ -74,7 +75,7 @@ def test_a_batch_is_mapped_where_something_is_there():
     batch = Batch(X, weight=WEIGHT).map(lambda column: column[:2])
     assert torch.equal(batch.x, X[:2])
     assert torch.equal(batch.weight, WEIGHT[:2])
-    assert (batch.y, batch.target_weight, batch.observed) == (None, None, None)
+    assert (batch.y, batch.label_weight, batch.observed) == (None, None, None)
 
 
 # Reconstruction
@@ -82,21 +83,21 @@ def test_a_batch_is_mapped_where_something_is_there():
 
 @pytest.mark.parametrize("observed", [None, OBSERVED], ids=["full", "gaps"])
 @pytest.mark.parametrize(
-    "columns",
+    "likelihood",
     [UnitGaussian(D), Gaussian(D, sigma=0.5, per_column=True).double(), Bernoulli(D)],
     ids=lambda o: type(o).__name__,
 )
-def test_the_reconstruction_is_the_loss_of_the_columns(columns, observed):
+def test_the_reconstruction_is_the_loss_of_the_likelihood(likelihood, observed):
     x = X.sigmoid()
-    found = terms.reconstruction(autoencoder(columns=columns), Batch(x, observed=observed), {"output": OUTPUT})
-    assert torch.equal(found, columns.loss(x, OUTPUT, observed))
+    found = terms.reconstruction(autoencoder(likelihood=likelihood), Batch(x, observed=observed), {"output": OUTPUT})
+    assert torch.equal(found, likelihood.loss(x, OUTPUT, observed))
 
 
 @pytest.mark.parametrize("observed", [None, OBSERVED], ids=["full", "gaps"])
 def test_the_reconstruction_of_several_draws_is_their_mean(observed):
     module, batch = autoencoder(), Batch(X, observed=observed)
     by_draw = terms.reconstruction_by_draw(module, batch, {"output": OUTPUTS})
-    one_by_one = [losses.unit_gaussian(X, OUTPUTS[:, i], observed) for i in range(L)]
+    one_by_one = [unit_gaussian_loss(X, OUTPUTS[:, i], observed) for i in range(L)]
     assert torch.allclose(by_draw, torch.stack(one_by_one, 1))
     assert torch.allclose(terms.reconstruction(module, batch, {"output": OUTPUTS}), by_draw.mean(1))
 
@@ -129,9 +130,9 @@ def test_an_unlabelled_row_costs_nothing_and_gets_no_gradient(term, y, logits, o
     labelled = torch.tensor([1.0, 0, 1, 0, 0, 1], dtype=torch.float64)
     other = torch.where(labelled > 0, y, torch.zeros_like(y))
     logits = logits.clone().requires_grad_()
-    cost = term(None, Batch(X, y, target_weight=labelled), {"logits": logits})
+    cost = term(None, Batch(X, y, label_weight=labelled), {"logits": logits})
     assert cost.shape == ()
-    assert torch.equal(cost, term(None, Batch(X, other, target_weight=labelled), {"logits": logits}))
+    assert torch.equal(cost, term(None, Batch(X, other, label_weight=labelled), {"logits": logits}))
     cost.backward()
     assert torch.equal(logits.grad.abs().sum(1) > 0, labelled.bool())
 
@@ -139,7 +140,7 @@ def test_an_unlabelled_row_costs_nothing_and_gets_no_gradient(term, y, logits, o
 @targets
 def test_a_target_averages_over_the_labelled_rows(term, y, logits, of_draws):
     labelled = torch.tensor([True, False, True, False, False, True])
-    found = term(None, Batch(X, y, target_weight=labelled.double()), {"logits": logits})
+    found = term(None, Batch(X, y, label_weight=labelled.double()), {"logits": logits})
     assert torch.allclose(found, term(None, Batch(X[labelled], y[labelled]), {"logits": logits[labelled]}))
 
 
@@ -147,13 +148,13 @@ def test_a_target_averages_over_the_labelled_rows(term, y, logits, of_draws):
 def test_a_target_goes_by_its_own_weight(term, y, logits, of_draws):
     trace = {"logits": logits}
     assert torch.equal(term(None, Batch(X, y, weight=WEIGHT), trace), term(None, Batch(X, y), trace))
-    assert not torch.equal(term(None, Batch(X, y, target_weight=WEIGHT), trace), term(None, Batch(X, y), trace))
+    assert not torch.equal(term(None, Batch(X, y, label_weight=WEIGHT), trace), term(None, Batch(X, y), trace))
 
 
 @targets
 def test_a_target_of_a_batch_without_labels_costs_nothing_and_gives_no_gradient(term, y, logits, of_draws):
     logits = logits.clone().requires_grad_()
-    cost = term(None, Batch(X, y, target_weight=torch.zeros_like(WEIGHT)), {"logits": logits})
+    cost = term(None, Batch(X, y, label_weight=torch.zeros_like(WEIGHT)), {"logits": logits})
     assert cost.item() == 0
     cost.backward()
     assert not logits.grad.any()
@@ -162,7 +163,7 @@ def test_a_target_of_a_batch_without_labels_costs_nothing_and_gives_no_gradient(
 @targets
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["alike", "weighted"])
 def test_a_target_of_several_draws_is_their_mean(term, y, logits, of_draws, weight):
-    batch = Batch(X, y, target_weight=weight)
+    batch = Batch(X, y, label_weight=weight)
     one_by_one = [term(None, batch, {"logits": of_draws[:, i]}) for i in range(L)]
     assert torch.allclose(term(None, batch, {"logits": of_draws}), torch.stack(one_by_one).mean())
 

@@ -6,17 +6,13 @@ import polars as pl
 import pytest
 from scipy.sparse import csr_matrix
 
-from sklearn_ae import AutoencoderImputer, RegularizedAutoencoder
+from sklearn_ae import AutoencoderImputer
 from tests.families import FAMILIES
+from tests.tables.tiny import tiny
 
 N = 40
 RNG = np.random.default_rng(0)
 BIG = 2**60 + 1  # no float64 is equal to it
-
-
-def tiny(family=RegularizedAutoencoder, **settings):
-    small = {"n_components": 2, "hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, "min_frequency": 1}
-    return family(**(small | settings))
 
 
 def fit_columns():
@@ -259,6 +255,25 @@ def test_a_column_of_categories_without_any_in_the_fit_stays_missing():
     with pytest.warns(UserWarning, match=r"\['none'\] have no observed value"):
         model = tiny().fit(frame)
     assert model.impute(frame)["none"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [pl.Series([None] * 3, dtype=dtype) for dtype in (pl.Date, pl.Datetime, pl.Duration, pl.Time, pl.List(pl.String))],
+    ids=lambda empty: str(empty.dtype),
+)
+@pytest.mark.parametrize("column", ["word", "number"])
+def test_an_empty_column_of_times_or_lists_takes_the_dtype_of_the_fit(empty, column):
+    fitted = tiny().fit(pl.DataFrame({"word": list("abc") * 5, "number": np.arange(15.0)}))
+    given = pl.DataFrame({"word": list("abc"), "number": [1.0, 2.0, 3.0]}).with_columns(empty.alias(column))
+    if column == "word":
+        filled = fitted.impute(given)
+        assert filled[column].dtype == pl.String
+        assert set(filled[column]) <= set("abc")
+        assert filled["number"].equals(given["number"])
+    else:
+        with pytest.raises(TypeError, match="column 'number'"):
+            fitted.impute(given)
 
 
 @pytest.mark.filterwarnings("ignore:no category of column")

@@ -8,21 +8,17 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from sklearn_ae import RegularizedAutoencoder
-from sklearn_ae.tables.columns import Categories
+from sklearn_ae.tables.columns import CategoryColumn, Grouping
 from sklearn_ae.tables.frames import frame_container
-from sklearn_ae.tables.schema import Options, Schema
+from sklearn_ae.tables.schema import Schema
 from tests.families import FAMILIES
+from tests.tables.kinds import options
+from tests.tables.tiny import tiny
 
 N = 40
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=N)
 HALF = [True, False] * (N // 2)
-
-
-def tiny(family=RegularizedAutoencoder, **settings):
-    small = {"n_components": 2, "hidden_layer_sizes": (4,), "max_iter": 2, "random_state": 0, "min_frequency": 1}
-    return family(**(small | settings))
 
 
 SUPPORTED = {
@@ -147,10 +143,10 @@ def test_ids_that_no_float_tells_apart_stay_apart(library, gap):
     assert set(model.sample(200, random_state=0)["id"].to_list()) <= set(ids)
     container = frame_container(table)
     values, missing = container.values(1)
-    found = Categories.learn(values, missing, None, Options().grouping)
-    assert list(found.numbers) == sorted(i for i in ids if i is not None)
+    found = CategoryColumn.learn(values, missing, None, Grouping())
+    assert list(found.ids) == sorted(i for i in ids if i is not None)
     ((cells, gaps),) = container.objects([1])
-    assert found.numbered(cells, gaps, "column 'id'", "error").tolist()[:4] == [2, 3, 0 if gap else 4, 1]
+    assert found.ids_of(cells, gaps, "column 'id'", "error").tolist()[:4] == [2, 3, 0 if gap else 4, 1]
 
 
 EXTREMES = {"int64": (-(2**63), 2**63 - 1), "uint64": (0, 2**64 - 1), "Int64": (2**63 - 1025, 2**63 - 1)}
@@ -201,7 +197,7 @@ def test_the_cost_of_a_table_grows_with_its_columns(library, kind):
 
     def cost(d):
         rows = table(d)
-        return calls_of(lambda: Schema.learn(frame_container(rows), Options()).source(frame_container(rows), "ignore"))
+        return calls_of(lambda: Schema.learn(frame_container(rows), options()).source(frame_container(rows), "ignore"))
 
     cost(10)  # what happens once in a process
     assert cost(400) < 2.5 * cost(200)

@@ -1,15 +1,18 @@
 """Adam in one operation: it is torch's Adam, state and settings included."""
 
+import ast
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import sklearn_ae
 from sklearn_ae.training.adam import Adam
 
 SHAPES = [(3, 2), (3,), (2, 3), ()]
-alone = pytest.mark.parametrize("alone", [True, False])
+owning = pytest.mark.parametrize("owns", [True, False])
 
 
 def parameters(dtype=torch.float64):
@@ -30,10 +33,10 @@ def set_gradients(parameters, gradients):
 class Pair:
     """Ours and torch's on the same parameters."""
 
-    def __init__(self, alone=True, dtype=torch.float64, **settings):
+    def __init__(self, owns=True, dtype=torch.float64, **settings):
         self.dtype = dtype
         self.own, self.theirs = parameters(dtype), parameters(dtype)
-        self.adam = Adam(self.own, alone=alone, **settings)
+        self.adam = Adam(self.own, owns_parameters=owns, **settings)
         self.reference = torch.optim.Adam(self.theirs, **settings)
 
     def step(self, *steps):
@@ -57,19 +60,19 @@ class Pair:
                 torch.testing.assert_close(own[i][name], theirs[i][name], rtol=rtol, atol=rtol)
 
 
-@alone
+@owning
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("settings", [{}, {"lr": 0.1, "betas": (0.5, 0.9)}, {"weight_decay": 0.3, "eps": 1e-3}])
-def test_it_moves_as_the_adam_of_torch_does(settings, dtype, alone):
-    pair = Pair(alone, dtype, **settings)
+def test_it_moves_as_the_adam_of_torch_does(settings, dtype, owns):
+    pair = Pair(owns, dtype, **settings)
     pair.step(*range(10))
     pair.check(1e-12 if dtype is torch.float64 else 1e-6)
 
 
-@alone
+@owning
 @pytest.mark.parametrize("change", [{"lr": 0.05}, {"lr": 0.0}, {"betas": (0.1, 0.2)}, {"weight_decay": 1.0}])
-def test_settings_may_change_between_steps(change, alone):
-    pair = Pair(alone)
+def test_settings_may_change_between_steps(change, owns):
+    pair = Pair(owns)
     pair.step(0, 1)
     pair.set(**change)
     pair.step(2, 3)
@@ -86,10 +89,10 @@ def test_a_scheduler_sets_the_rate():
     pair.check()
 
 
-@alone
+@owning
 @pytest.mark.parametrize("Heir", [Adam, torch.optim.Adam])
-def test_a_state_goes_over_to_another_one_and_to_torch(Heir, alone):
-    pair = Pair(alone)
+def test_a_state_goes_over_to_another_one_and_to_torch(Heir, owns):
+    pair = Pair(owns)
     pair.step(0, 1, 2)
     moved = [nn.Parameter(p.detach().clone()) for p in pair.own]
     heir = Heir(moved)
@@ -104,9 +107,9 @@ def test_a_state_goes_over_to_another_one_and_to_torch(Heir, alone):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
-@alone
-def test_a_state_may_be_loaded_between_steps(alone):
-    pair = Pair(alone)
+@owning
+def test_a_state_may_be_loaded_between_steps(owns):
+    pair = Pair(owns)
     pair.step(0, 1)
     states = [deepcopy(optimizer.state_dict()) for optimizer in (pair.adam, pair.reference)]
     pair.step(2, 3)
@@ -130,7 +133,7 @@ def test_parameters_lie_side_by_side_until_they_are_separated():
 
 
 def test_what_another_optimizer_moves_as_well_stays_where_it_is():
-    pair = Pair(alone=False)
+    pair = Pair(owns=False)
     places = [p.data_ptr() for p in pair.own]
     pair.step(0, 1)
     assert [p.data_ptr() for p in pair.own] == places
@@ -175,3 +178,9 @@ def test_gradients_are_handed_in_and_none_is_kept():
 def test_every_parameter_needs_a_gradient():
     with pytest.raises(ValueError, match="zip"):
         Adam(parameters(), lr=0.1).step(gradients(0)[:-1])
+
+
+def test_the_private_function_of_torch_is_called_in_one_place():
+    trees = (ast.parse(path.read_text()) for path in Path(sklearn_ae.__file__).parent.rglob("*.py"))
+    names = (node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    assert [name for name in names if "_fused_adam" in name] == ["_fused_adam_"]

@@ -10,8 +10,8 @@ from scipy.sparse import csr_matrix
 
 from sklearn_ae.modules.noise import Request
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.tables.scales import NumericTable
-from sklearn_ae.tables.sources import Dense
+from sklearn_ae.tables.scaler import Scaler
+from sklearn_ae.tables.sources import Array, Sparse
 from sklearn_ae.training import batches
 from sklearn_ae.training.batches import Chunks, EncodedRows, EqualBatches, Rows, draw_noise, noise_numbers
 
@@ -218,14 +218,14 @@ def both_kinds_of_rows(dtype=torch.float64, gaps=False):
     X[:, 3] += 1
     if gaps:
         X[2, 1] = X[4, 3] = np.nan
-    table = NumericTable.fit(X, None, True)
+    table = Scaler.fit(Array(X), None, True)
 
     def encode(rows):
-        return table.encode(rows, dtype, torch.device("cpu"))
+        return table.encode_block(rows, dtype)
 
     own = Batch(torch.empty(9, 0, dtype=dtype), y=torch.arange(9), weight=torch.arange(9.0, dtype=dtype))
     x, observed = encode(X)
-    return Rows(own._replace(x=x, observed=observed)), EncodedRows(Dense(csr_matrix(X)), encode, own, gaps=gaps)
+    return Rows(own._replace(x=x, observed=observed)), EncodedRows(Sparse(csr_matrix(X)), encode, own, gaps=gaps)
 
 
 def assert_equal(dense, sparse):
@@ -259,4 +259,4 @@ def test_sparse_rows_make_the_same_epoch_as_dense_ones():
 
 def test_a_slice_of_rows_is_no_copy():
     rows = rows_of(6)
-    assert rows.slice(2, 4).x.data_ptr() == rows.columns.x[2:].data_ptr()
+    assert rows.slice(2, 4).x.data_ptr() == rows.table.x[2:].data_ptr()

@@ -1,14 +1,18 @@
 """A training step as a CUDA graph: it does what the CPU does, and waits for nothing."""
 
+from dataclasses import replace
+
 import joblib
 import numpy as np
 import pytest
 import torch
 from sklearn.model_selection import cross_val_score
 
-from sklearn_ae.training import cuda_graph, replay
+from sklearn_ae.training import cuda_graph
 from sklearn_ae.training import step as step_module
+from sklearn_ae.training.devices import CUDA, KINDS
 from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.replay import Repeated
 from tests.families import SMALL, VARIANTS
 
 pytestmark = [
@@ -75,13 +79,13 @@ def test_a_long_fit_is_captured_once(monkeypatch):
         captures.append(1)
         return cuda_graph.record(computation)
 
-    monkeypatch.setitem(replay.RECORDERS, "cuda", counted)
+    monkeypatch.setitem(KINDS, "cuda", replace(CUDA, capture=counted))
     fitted("adversarial", "cuda")
     assert len(captures) == 1
 
 
 def test_no_step_but_the_one_that_checks_the_capture_waits_for_the_gpu(monkeypatch):
-    train_step, compared = AutoencoderNet.train_step, replay.Repeated._compared
+    train_step, compared = AutoencoderNet.train_step, Repeated._compared
 
     def strict(self, batch, **kwargs):
         torch.cuda.set_sync_debug_mode("error")
@@ -94,7 +98,7 @@ def test_no_step_but_the_one_that_checks_the_capture_waits_for_the_gpu(monkeypat
         torch.cuda.set_sync_debug_mode("default")
         return compared(self, *known)
 
-    monkeypatch.setattr(replay.Repeated, "_compared", free)
+    monkeypatch.setattr(Repeated, "_compared", free)
 
     monkeypatch.setattr(AutoencoderNet, "train_step", strict)
     fitted("variational", "cuda")

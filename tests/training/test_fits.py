@@ -15,7 +15,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.training import fits
 from sklearn_ae.training.fits import Fit, models_at_once
-from sklearn_ae.training.net import DRIVER
+from sklearn_ae.training.loop import DRIVER
 from sklearn_ae.training.stack import Stack
 from tests.families import INTRICATE, SMALL, VARIANTS
 
@@ -25,10 +25,9 @@ def test_large_models_are_not_stacked(sizes, batch, expected):
     nets = []
     token = DRIVER.set(lambda net, split: nets.append(Fit(net, split)))
     try:
-        with pytest.raises(Exception):  # noqa: B017, PT011
-            RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=batch).fit(
-                np.random.RandomState(0).normal(size=(100, 30))
-            )
+        RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=batch).fit(
+            np.random.RandomState(0).normal(size=(100, 30))
+        )
     finally:
         DRIVER.reset(token)
     found = models_at_once(nets[0])
@@ -54,7 +53,7 @@ def test_stacks_are_of_about_one_size(n_fits, most, n_bytes, n_threads, sizes, m
     monkeypatch.setattr(fits, "models_at_once", lambda fit: most)
     monkeypatch.setattr(fits, "model_bytes", lambda fit: n_bytes)
     group = [object() for _ in range(n_fits)]
-    chunks = fits._chunks(group, n_threads)
+    chunks = fits.divided(group, n_threads)
     assert [len(chunk) for chunk in chunks] == sizes
     assert [fit for chunk in chunks for fit in chunk] == group
 
@@ -84,28 +83,28 @@ def test_threads_are_for_stacks_that_are_not_small(least, expected, monkeypatch)
 def test_cores_that_torch_leaves_idle_are_used(devices, cores_per_thread, expected, monkeypatch):
     monkeypatch.setattr(fits, "cpu_count", lambda: int(cores_per_thread * 2))
     group = [SimpleNamespace(net=SimpleNamespace(device=device)) for device in devices]
-    assert fits._n_threads(group, 2) == expected
+    assert fits.n_trainers(group, 2) == expected
 
 
 # Memory
 
 
-class Watched(Stack):
-    """A stack that is watched from outside, in a world with room for some models only."""
+class Limited(Stack):
+    """A stack whose memory is observed from outside, with room for some models only."""
 
     room = 128  # models of a stack
     room_later = 128  # of one that has begun
     made: list = []  # of (weak reference, storages)
     alive: list = []  # stacks that were there when another one was begun
 
-    def __init__(self, nets, epochs, check):
+    def __init__(self, models, epochs, check):
         self.alive.append(sum(is_alive(*one) for one in self.made))
-        super().__init__(nets, epochs, check)
-        matrices = [adam.values for adam in self.optimizers.values()]
-        tensors = [*matrices, *self.state.values(), *self.memory.rows.values()]
+        super().__init__(models, epochs, check)
+        matrices = [adam.values for adam in models.optimizers.values()]
+        tensors = [*matrices, *models.state.values(), *self.batches.rows.values()]
         self.made.append((weakref.ref(self), [StorageWeakRef(tensor.untyped_storage()) for tensor in tensors]))
         self.n_epochs = 0
-        if len(nets) > self.room:
+        if len(models.nets) > self.room:
             raise torch.OutOfMemoryError("no room to begin")
 
     def epoch(self):
@@ -123,12 +122,12 @@ def is_alive(stack, storages):
 
 
 @pytest.fixture
-def watched(monkeypatch):
-    """Stacks are watched, nothing waits for the garbage collector, and the CPU is taken for a GPU."""
+def limited(monkeypatch):
+    """Stacks are observed, nothing waits for the garbage collector, and the CPU is taken for a GPU."""
     for name in ("made", "alive"):
-        monkeypatch.setattr(Watched, name, [])
-    monkeypatch.setattr(fits, "Stack", Watched)
-    monkeypatch.setattr(fits, "_is_on_cpu", lambda fit: False)
+        monkeypatch.setattr(Limited, name, [])
+    monkeypatch.setattr(fits, "Stack", Limited)
+    monkeypatch.setattr(fits, "is_on_host", lambda fit: False)
     gc.collect()
     gc.disable()
     yield monkeypatch
@@ -156,39 +155,39 @@ intricate = pytest.mark.parametrize(
 )
 
 
-def test_a_stack_is_gone_when_a_smaller_one_takes_over(watched):
+def test_a_stack_is_gone_when_a_smaller_one_takes_over(limited):
     all_scores()
-    assert len(Watched.made) == 2
-    assert Watched.alive == [0, 0]
-    assert not any(is_alive(*one) for one in Watched.made)
+    assert len(Limited.made) == 2
+    assert Limited.alive == [0, 0]
+    assert not any(is_alive(*one) for one in Limited.made)
 
 
 @intricate
-def test_a_stack_without_room_to_begin_is_gone_when_its_halves_begin(variant, watched):
+def test_a_stack_without_room_to_begin_is_gone_when_its_halves_begin(variant, limited):
     expected = all_scores(variant)
-    Watched.alive.clear()
-    watched.setattr(Watched, "room", 2)
+    Limited.alive.clear()
+    limited.setattr(Limited, "room", 2)
     assert all_scores(variant) == pytest.approx(expected, rel=1e-9)
-    assert len(Watched.alive) > 4
-    assert not any(Watched.alive)
+    assert len(Limited.alive) > 4
+    assert not any(Limited.alive)
 
 
 @intricate
-def test_a_stack_without_room_for_its_first_epoch_begins_again_in_halves(variant, watched):
+def test_a_stack_without_room_for_its_first_epoch_begins_again_in_halves(variant, limited):
     settings = {"early_stopping": True, "n_iter_no_change": 2}
     expected = all_scores(variant, **settings)
-    Watched.alive.clear()
-    watched.setattr(Watched, "room_later", 2)
+    Limited.alive.clear()
+    limited.setattr(Limited, "room_later", 2)
     assert all_scores(variant, **settings) == pytest.approx(expected, rel=1e-9)
-    assert len(Watched.alive) > 4
-    assert not any(Watched.alive)
+    assert len(Limited.alive) > 4
+    assert not any(Limited.alive)
 
 
-def test_without_room_for_a_later_epoch_the_fits_of_that_stack_fail_and_others_go_on(watched):
+def test_without_room_for_a_later_epoch_the_fits_of_that_stack_fail_and_others_go_on(limited):
     expected = all_scores(n_iter=[4, 4, 4, 4, 6, 6])
-    watched.setattr(fits, "models_at_once", lambda fit: 4)
-    watched.setattr(Watched, "room_later", 1)
-    watched.setattr(Watched, "fails_in", 5)
+    limited.setattr(fits, "models_at_once", lambda fit: 4)
+    limited.setattr(Limited, "room_later", 1)
+    limited.setattr(Limited, "fails_in", 5)
     *found, fifth, sixth = all_scores(n_iter=[4, 4, 4, 4, 6, 6])
     assert found == pytest.approx(expected[:4], rel=1e-9)
     assert fifth == sixth == "no room to go on"

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_ae.likelihoods.gaussian import Gaussian
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import GaussianCode
 from sklearn_ae.modules.mlp import Linear, draw_weights, hidden_layers, mlp
 from sklearn_ae.modules.noise import Dropout, Request
-from sklearn_ae.objectives.columns import Gaussian
 from sklearn_ae.objectives.terms import Batch, l1, l2, reconstruction
 from sklearn_ae.training.phases import Phase, gradients, requests, training_step
 
@@ -23,7 +23,11 @@ DRAWS = [torch.randn(N, K, generator=torch.Generator().manual_seed(2), dtype=tor
 
 def autoencoder(dropout=0.0):
     module = Autoencoder(
-        hidden_layers([D, 5], "tanh", dropout), GaussianCode(5, K), mlp([K, 5, D], "tanh"), Gaussian(D), Linear(K, 3)
+        hidden_layers([D, 5], "tanh", dropout),
+        GaussianCode(5, K),
+        mlp([K, 5, D], "tanh"),
+        Gaussian(D, per_column=False),
+        Linear(K, 3),
     ).double()
     draw_weights(module, torch.Generator().manual_seed(0))
     return module
@@ -113,7 +117,7 @@ def test_gradients_are_those_of_the_weighted_sum():
         "own", ("encoder", "code"), {"reconstruction": reconstruction, "l2": l2, "l1": l1}, {"l2": 0.25, "l1": 0}
     )
     found, evaluation = gradients(module, phase, moved(phase, module), Batch(X), DRAWS)
-    with noise.handed(DRAWS):
+    with noise.supplied(DRAWS):
         loss = phase.evaluate(module, Batch(X)).loss
     loss.backward()
     for gradient, parameter in zip(found, moved(phase, module), strict=True):
@@ -194,7 +198,7 @@ def column(module, batch, trace):
 @pytest.mark.parametrize("term", [whole, by_column, column])
 def test_a_term_of_a_wrong_shape_raises_its_name(term):
     with (
-        noise.handed(DRAWS),
+        noise.supplied(DRAWS),
         pytest.raises(ValueError, match=r"'my_term' must return one value per sample, shape \(6,\)"),
     ):
         Phase("own", ("encoder",), {"my_term": term}).evaluate(autoencoder(), Batch(X))
@@ -205,7 +209,7 @@ def test_a_term_that_is_no_tensor_raises_its_name():
         Phase("own", ("encoder",), {"my_term": number}).evaluate(autoencoder(), Batch(X))
 
 
-def test_values_per_sample_are_averaged_by_weight_and_one_for_the_batch_is_taken_as_it_is():
+def test_values_per_sample_are_averaged_by_weight_and_a_value_for_the_batch_is_kept():
     weight = torch.tensor([6.0, 0, 0, 0, 0, 0], dtype=torch.float64)
     phase = Phase("own", (), {"by_row": lambda m, b, t: b.x[:, 0], "of_batch": lambda m, b, t: b.x[1, 0]})
     terms = phase.evaluate(autoencoder(), Batch(X, weight=weight)).terms
@@ -217,7 +221,7 @@ def test_values_per_sample_are_averaged_by_weight_and_one_for_the_batch_is_taken
 def test_the_terms_of_a_phase_share_one_pass():
     module, runs = autoencoder(), []
     module.encoder.register_forward_hook(lambda *_: runs.append(1))
-    with noise.handed(DRAWS):
+    with noise.supplied(DRAWS):
         Phase("own", (), {"reconstruction": reconstruction, "l1": l1, "l2": l2}).evaluate(module, Batch(X))
     assert len(runs) == 1
 
@@ -235,7 +239,7 @@ def test_new_values_of_buffers_are_returned_not_written():
     _, evaluation = gradients(module, phase, moved(phase, module), Batch(X), DRAWS)
     assert list(evaluation.buffers) == ["columns.variance"]
     assert not evaluation.buffers["columns.variance"].requires_grad
-    assert module.columns.variance == 1
+    assert module.likelihood.variance == 1
     features = module.encoder(X)
     code = module.code.mean(features) + (0.5 * module.code.log_var(features)).exp() * DRAWS[0]
     assert torch.allclose(evaluation.buffers["columns.variance"], 2 * module.decoder(code).square().mean())

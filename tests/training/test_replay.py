@@ -1,12 +1,14 @@
 """A computation that is done again and again: what is replayed is what would have been computed."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from sklearn_ae.training import cuda_graph, replay, tape
+from sklearn_ae.training import cuda_graph, program
+from sklearn_ae.training.devices import CUDA, HOST, KINDS
 from sklearn_ae.training.replay import Repeated
 
 
@@ -54,13 +56,13 @@ def test_what_is_repeated_is_what_is_written(step, n_plain):
 
 
 def test_a_replay_that_is_wrong_is_found_and_undone(monkeypatch):
-    program = tape.program
+    build = program.build
 
-    def wrong(result, seen):
-        run = program(result, seen)
-        return lambda: (run(), seen.state()[0].add_(1e-3))
+    def wrong(result, recorded):
+        run = build(result, recorded)
+        return lambda: (run(), recorded.state()[0].add_(1e-3))
 
-    monkeypatch.setattr(tape, "program", wrong)
+    monkeypatch.setattr(program, "build", wrong)
     with pytest.warns(RuntimeWarning, match="a replay came to other values"):
         losses, end, n_written = course(same_every_time)
     monkeypatch.undo()
@@ -80,17 +82,17 @@ def test_a_graph_is_captured_only_of_what_was_the_same_twice(monkeypatch):
 
     def record(computation):
         captured.append(1)
-        return tape.record(computation)
+        return program.record(computation)
 
-    monkeypatch.setitem(replay.RECORDERS, "cpu", record)
+    monkeypatch.setitem(KINDS, "cpu", replace(HOST, capture=record))
     with pytest.warns(RuntimeWarning, match="a step can be replayed"):
         course(grows)
     assert captured == []
     course(same_every_time)
     assert captured == [1]
-    assert replay.RECORDERS["cuda"] is cuda_graph.record
+    assert CUDA.capture is cuda_graph.record
 
 
-def test_elsewhere_nothing_is_watched(monkeypatch):
-    monkeypatch.delitem(replay.RECORDERS, "cpu")
+def test_on_other_devices_nothing_is_recorded(monkeypatch):
+    monkeypatch.delitem(KINDS, "cpu")
     assert course(grows, n_plain=1)[2] == 12

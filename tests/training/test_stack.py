@@ -15,13 +15,15 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils._pytree import tree_leaves
 
 from sklearn_ae import RegularizedAutoencoder
-from sklearn_ae.objectives import columns
+from sklearn_ae.likelihoods import mixed
 from sklearn_ae.parallel import Aborted
 from sklearn_ae.training import fits as fits_module
 from sklearn_ae.training import stack as stack_module
+from sklearn_ae.training.devices import HOST, KINDS
 from sklearn_ae.training.fits import Fit, train
-from sklearn_ae.training.net import DRIVER
+from sklearn_ae.training.loop import DRIVER
 from sklearn_ae.training.progress import Progress
+from sklearn_ae.training.stacked_models import StackedModels
 from tests.families import INTRICATE, SMALL, VARIANTS
 from tests.own_family import WassersteinAutoencoder
 
@@ -131,7 +133,7 @@ def without_row(rows, k):
     ],
 )
 def test_a_stack_trains_each_model_as_if_it_were_alone(variant, case, monkeypatch):
-    monkeypatch.setattr(columns, "FEW", 4)
+    monkeypatch.setattr(mixed, "FEW", 4)
     rows = {"classes": X, "gaps and weights": GAPS, "a mixed table": MIXED}[case]
     weight = np.linspace(0.5, 2, 43) if case == "gaps and weights" else None
     make = [VARIANTS[variant](**settings_of(variant, k)) for k in range(4)]
@@ -249,13 +251,13 @@ def test_a_fit_that_ends_before_the_others_leaves_behind_what_it_would_alone(var
 
 
 @pytest.mark.parametrize("most_cells", [10**6, 0], ids=["at once", "one by one"])
-def test_watched_rows_are_told_apart_and_dropout_spares_them(most_cells, monkeypatch):
-    monkeypatch.setattr(stack_module, "WATCHED", most_cells)
-    monkeypatch.setattr("sklearn_ae.training.net.CHUNK", 8)
+def test_models_have_their_own_validation_rows_without_dropout(most_cells, monkeypatch):
+    monkeypatch.setattr(stack_module, "JOINT_VALIDATION", most_cells)
+    monkeypatch.setitem(KINDS, "cpu", replace(HOST, chunk_rows=8))
     rows = random.uniform(size=(20, 4))
 
     def fit_on(k, fit):
-        estimator = regularized(k, dropout=0.2, noise=0.1)
+        estimator = regularized(k, dropout=0.2, corruption_level=0.1)
         return fit(estimator, (X, Y, None, rows[: 17 + k % 2], Y[: 17 + k % 2]))
 
     pairs = [fit_on(k, lambda *pair: pair) for k in range(5)]
@@ -318,15 +320,15 @@ def test_a_stack_trains_in_bfloat16():
         assert np.abs(np.divide(estimator.loss_curve_, exact.loss_curve_) - 1).max() > 1e-5
 
 
-def branches_when_watched(module, batch, trace):
-    """A penalty that vmap knows in training, and not on watched rows."""
+def branches_in_validation(module, batch, trace):
+    """A penalty that vmap supports in training but not on validation rows."""
     return branches(module, batch, trace) if not module.training else trace["code"].square().sum(-1)
 
 
-def test_watched_rows_that_can_not_be_vmapped_are_found_before_anything_is_trained():
-    settings = {"penalty": branches_when_watched, "alpha": 0.1, "early_stopping": True, "validation_fraction": 0.3}
+def test_validation_that_can_not_be_vmapped_is_found_before_anything_is_trained():
+    settings = {"penalty": branches_in_validation, "alpha": 0.1, "early_stopping": True, "validation_fraction": 0.3}
     make = [regularized(k, **settings) for k in range(3)]
-    with pytest.warns(RuntimeWarning, match="fits are trained together where torch.vmap knows"):
+    with pytest.warns(RuntimeWarning, match="must be ones that torch.vmap supports, got"):
         counts, errors = train_together(make, [(X, Y)] * 3)
     assert (counts, errors) == ({"alone": 3}, {})
     assert max(difference(e, regularized(k, **settings).fit(X, Y)) for k, e in enumerate(make)) < 1e-12
@@ -468,7 +470,7 @@ def branches(module, batch, trace):
 
 def test_what_can_not_be_vmapped_is_trained_one_after_another():
     make = [regularized(k, penalty=branches, alpha=0.1, max_iter=3) for k in range(2)]
-    with pytest.warns(RuntimeWarning, match="fits are trained together where torch.vmap knows"):
+    with pytest.warns(RuntimeWarning, match="must be ones that torch.vmap supports, got"):
         counts, errors = train_together(make, [(X, Y)] * 2)
     assert (counts, errors) == ({"alone": 2}, {})
     assert (
@@ -481,10 +483,10 @@ def test_what_can_not_be_vmapped_is_trained_one_after_another():
 
 def test_a_stack_that_is_too_large_for_the_memory_is_halved(monkeypatch):
     class Small(stack_module.Stack):
-        def __init__(self, nets, *args):
-            if len(nets) > 2:
+        def __init__(self, models, *args):
+            if len(models.nets) > 2:
                 raise torch.OutOfMemoryError("no memory")
-            super().__init__(nets, *args)
+            super().__init__(models, *args)
 
     monkeypatch.setattr(fits_module, "Stack", Small)
     make = [regularized(k) for k in range(5)]
@@ -518,12 +520,88 @@ def test_the_models_share_no_memory_afterwards(variant):
     assert np.array_equal(make[1].transform(X), before)
 
 
+@pytest.fixture
+def fits():
+    """Three fits whose training has begun."""
+    begun = []
+
+    def keep(net, split):
+        begun.append(Fit(net, split))
+        raise Aborted
+
+    token = DRIVER.set(keep)
+    try:
+        for k in range(3):
+            with pytest.raises(Aborted):
+                VARIANTS["regularized, learned scales"](**settings_of("regularized, learned scales", k)).fit(X, Y)
+    finally:
+        DRIVER.reset(token)
+    return begun
+
+
+def tensors_of(net):
+    """Parameters, buffers in the state and the state of the optimizers, as they lie in memory."""
+    states = (state for adam in net.optimizers_by_phase().values() for state in adam.state.values())
+    return [*net.module_.state_dict(keep_vars=True).values(), *(t for state in states for t in state.values())]
+
+
+def own_memory(net):
+    return all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors_of(net))
+
+
+def test_a_model_that_is_released_leaves_the_stack_with_its_values(fits):
+    models = StackedModels([fit.net for fit in fits])
+    models.join()
+    assert not any(own_memory(net) for net in models.nets)
+    before = [tensor.clone() for tensor in tensors_of(models.nets[1])]
+    models.release(1)
+    assert [own_memory(net) for net in models.nets] == [False, True, False]
+    for tensors in models.state.values():
+        with torch.no_grad():
+            tensors.add_(1)
+    assert all(map(torch.equal, tensors_of(models.nets[1]), before))
+    assert not all(map(torch.equal, tensors_of(models.nets[0]), before))
+    models.release_all()
+    assert all(map(own_memory, models.nets))
+
+
+@pytest.mark.parametrize("n_steps", [0, 3])
+def test_models_are_released_however_the_training_of_a_stack_ends(n_steps, fits):
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) > n_steps:
+            raise Aborted
+
+    with pytest.raises(Aborted):
+        train(fits, Progress(check))
+    assert len(calls) == n_steps + 1
+    assert all(own_memory(fit.net) for fit in fits)
+
+
+class Measuring(Callback):
+    """Finds out whether the model has memory of its own when the training has ended."""
+
+    def on_train_end(self, net, **kwargs):
+        self.owns = own_memory(net)
+
+
+def test_a_model_is_released_before_its_callbacks_hear_of_the_end():
+    make = [regularized(k, max_iter=3 + k, callbacks=[Measuring()]) for k in range(3)]
+    counts, errors = train_together([*make, regularized(3)], [(X, Y)] * 4)
+    assert (counts, errors) == ({"together": 4}, {})
+    assert all(estimator.callbacks[0].owns for estimator in make)
+
+
 class HalfTrained(WassersteinAutoencoder):
     """Its encoder stays as it was drawn: random features."""
 
-    def _phases(self, problem):
-        (phase,) = super()._phases(problem)
-        return (replace(phase, updates=tuple(name for name in phase.updates if name != "encoder")),)
+    def recipe(self, problem):
+        recipe = super().recipe(problem)
+        (phase,) = recipe.phases
+        moved = tuple(name for name in phase.updates if name != "encoder")
+        return replace(recipe, phases=(replace(phase, updates=moved),))
 
 
 def test_what_no_phase_moves_is_that_of_each_model():
@@ -551,8 +629,7 @@ def test_what_is_raised_between_steps_ends_everything(most, monkeypatch):
     token = DRIVER.set(lambda net, split: nets.append(Fit(net, split)))
     try:
         for estimator in estimators:
-            with pytest.raises(Exception):  # noqa: B017, PT011  # the fit was not trained
-                estimator.fit(X)
+            estimator.fit(X)
     finally:
         DRIVER.reset(token)
     with pytest.raises(Aborted):

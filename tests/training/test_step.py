@@ -13,9 +13,9 @@ import torch
 from skorch.callbacks import Callback
 
 from sklearn_ae import RegularizedAutoencoder
-from sklearn_ae.objectives import columns
+from sklearn_ae.likelihoods import mixed
+from sklearn_ae.training import program
 from sklearn_ae.training import step as step_module
-from sklearn_ae.training import tape
 from tests.families import INTRICATE, SMALL, VARIANTS
 
 N_STEPS = 50
@@ -58,7 +58,7 @@ def fitted(variant, case, plain, **settings):
         settings["likelihood"] = LIKELIHOODS[case]
     with plain_steps(plain), warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("error")
-        patch.setattr(columns, "FEW", 4)
+        patch.setattr(mixed, "FEW", 4)
         return VARIANTS[variant](**settings).fit(**CASES[case])
 
 
@@ -165,14 +165,14 @@ def test_a_change_of_what_a_step_is_bound_to_is_noticed(variant, change):
 
 def test_most_steps_of_a_long_fit_are_replayed_and_a_short_one_records_nothing(monkeypatch):
     recordings, replays = [], []
-    program = tape.program
+    build = program.build
 
     def counted(*seen):
         recordings.append(1)
-        run_again = program(*seen)
+        run_again = build(*seen)
         return lambda: (replays.append(1), run_again())
 
-    monkeypatch.setattr(tape, "program", counted)
+    monkeypatch.setattr(program, "build", counted)
     fitted("regularized", "plain rows", plain=24, max_iter=5)  # 25 steps
     assert len(recordings) == 1
     fitted("regularized", "plain rows", plain=24, max_iter=4)
@@ -337,8 +337,7 @@ def test_after_a_fit_nothing_shares_memory_and_nothing_recorded_is_left():
     tensors = [*estimator.module_.parameters(), *optimizer_tensors(estimator.net_)]
     assert len({t.untyped_storage().data_ptr() for t in tensors}) == len(tensors)
     assert all(t.untyped_storage().nbytes() == t.nbytes for t in tensors)
-    assert estimator.net_.step_._repeated is None
-    assert estimator.net_.step_._memory == ()
+    assert not estimator.net_.step_.is_recorded
 
 
 def test_a_fit_that_goes_on_is_the_fit_that_was_not_interrupted():

@@ -1,0 +1,330 @@
+"""The interface of scikit-learn that all families share."""
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import RegressorTags, Tags
+from sklearn.utils.metaestimators import available_if
+
+from sklearn_ae.estimators import inputs
+from sklearn_ae.estimators.documentation import documented
+from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
+from sklearn_ae.estimators.fitting import fitted_model, partially_fitted_model
+from sklearn_ae.estimators.state import AutoencoderState, has_classes, has_head
+from sklearn_ae.tables.containers import Container
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class BaseAutoencoder(
+    AutoencoderState, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC
+):
+    """Base class of all families. A family defines its parameters and its recipe.
+
+    Think twice before adding to this class: code of one family belongs into its file, code about y into
+    ``model/targets.py``, code about tables into ``tables/``, and the results of a fit into ``model/model.py``.
+
+    The class inherits from ClassifierMixin whatever the task, and the tags of an instance follow ``task``: a class is
+    defined before ``task`` is known, and scikit-learn's tools read the tags of the instance.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Fill the shared parameters and attributes into the docstring of a family."""
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = documented(cls.__doc__ or "", cls.activation, cls.learning_rate)
+
+    # Fitting
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the autoencoder to a table.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows. Missing cells are NaN, None, NaT or NA.
+        y : array-like of shape (n_samples,), default=None
+            Target: class labels or values, see ``task``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights. Rows of weight 0 are ignored.
+        X_val : array-like of shape (n_validation_samples, n_features), default=None
+            Validation rows, for ``valid_loss`` in ``history_`` and for early stopping.
+        y_val : array-like of shape (n_validation_samples,), default=None
+            Target of the validation rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the input is invalid, or the loss is not finite. The estimator is then unchanged.
+        """
+        with self._aside(continues=self.warm_start) as (aside, last):
+            aside.model_ = fitted_model(aside, last, X, y, sample_weight, X_val, y_val)
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one epoch, continuing the last fit if there is one.
+
+        Columns and scaling are those of the first call. The learning rate is constant.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows. Missing cells are NaN, None, NaT or NA.
+        y : array-like of shape (n_samples,), default=None
+            Target: class labels or values, see ``task``. Without y, rows of a later call are unlabelled.
+        classes : array-like of shape (n_classes,), default=None
+            All class labels. Required in the first call with y and ``task="classification"``.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            As for ``fit``, or if ``y`` holds labels that are not in ``classes``.
+        """
+        with self._aside(continues=True) as (aside, last):
+            aside.model_ = partially_fitted_model(aside, last, X, y, classes, sample_weight)
+        return self
+
+    # Codes
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Encode rows. The result is deterministic.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, n_components)
+            Codes in the dtype of X: the posterior mean for codes that are distributions.
+        """
+        return self.model_.codes(self._table(X))
+
+    @of_one_fit
+    def inverse_transform(self, X: ArrayLike) -> NDArray:
+        """Decode codes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        rows : ndarray or DataFrame of shape (n_samples, n_features)
+            Expected numbers and most probable categories, with the units, columns and dtypes of the training rows.
+        """
+        return self.model_.restored(inputs.check_codes(X), like=X)
+
+    # Predictions
+
+    @available_if(has_head)
+    @of_one_fit
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Predict the target.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Class labels with ``task="classification"``, values with ``task="regression"``.
+        """
+        has_head(self)  # another fit may have ended since the method was looked up
+        return self.model_.predictions(self._table(X))
+
+    @available_if(has_classes)
+    @of_one_fit
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        return np.exp(self.predict_log_proba(X))
+
+    @available_if(has_classes)
+    @of_one_fit
+    def predict_log_proba(self, X: ArrayLike) -> NDArray:
+        """Predict log-probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        has_classes(self)  # another fit may have ended since the method was looked up
+        return self.model_.log_probabilities(self._table(X))
+
+    @of_one_fit
+    def score(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the quality of the fit on rows; higher is better.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,), default=None
+            True target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        score : float
+            If the estimator was fitted with y and y is given, the accuracy, or the coefficient of determination with
+            ``task="regression"``, on labelled rows. Otherwise the mean of ``score_samples``.
+        """
+        y, weight = inputs.check_y(self, y, X), inputs.check_weight(sample_weight, X)
+        if y is None or not self.model_.target.n_outputs:
+            return float(np.average(self.score_samples(X), weights=weight))
+        return self.model_.target.score(y, self.predict(X), weight)
+
+    # Likelihood, imputation and generation
+
+    @of_one_fit
+    def score_samples(self, X: ArrayLike, tolerance: float | None = None, return_std: bool = False) -> Any:
+        """Return the log-likelihood of each row, in nats and in the units of X.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows. Missing cells do not contribute.
+        tolerance : float, default=None
+            Standard error in nats up to which the likelihood of a row is estimated, for codes that are distributions:
+            the proposal adapts to the row until the error is below the tolerance, or until it has had 5,120 draws (more
+            for codes of over 8 dimensions), which takes milliseconds per row. None takes 32 draws around ``q(z | x)``:
+            less than a tenth of the time of a fit to as many rows, and some tenths of a nat below.
+        return_std : bool, default=False
+            Whether to return the standard errors as well.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+            For codes that are points ``log p(x | z)`` at the code of the row. For codes that are distributions the
+            importance-weighted bound of ``log p(x)``. Repeated calls return the same values.
+        std : ndarray of shape (n_samples,)
+            Standard errors, 0 for codes that are points. Only with ``return_std=True``.
+        """
+        value, std = self.model_.log_likelihood(self._table(X), inputs.check_tolerance(tolerance))
+        return (value, std) if return_std else value
+
+    @of_one_fit
+    def impute(
+        self, X: ArrayLike, n_draws: int | None = None, random_state: int | np.random.RandomState | None = None
+    ) -> Any:
+        """Fill missing cells given the observed cells of their row.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows, which may be new.
+        n_draws : int, default=None
+            Number of multiple imputations. None fills missing cells with expected numbers and most probable categories.
+        random_state : int, RandomState or None, default=None
+            Seed or generator of the draws.
+
+        Returns
+        -------
+        filled : ndarray or DataFrame of shape (n_samples, n_features), or list of such
+            The rows with missing cells filled, one table per draw if ``n_draws`` is given. Observed cells do not
+            change. Numeric columns without any value in ``fit`` are filled with 0, and categorical ones stay missing.
+        """
+        n_draws = None if n_draws is None else inputs.check_count("n_draws", n_draws)
+        table = self._table(X, finite="allow-nan")
+        if n_draws is None:
+            return self.model_.expected(table)
+        return self.model_.drawn(table, n_draws, inputs.check_random(random_state))
+
+    @of_one_fit
+    def sample(
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        y: ArrayLike | None = None,
+    ) -> Any:
+        """Generate rows.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState or None, default=None
+            Seed or generator.
+        y : label or array-like of shape (n_samples,), default=None
+            Class of all rows, or of each row. Rows are drawn, with classes from ``predict_proba``, until there
+            are enough of each class.
+
+        Returns
+        -------
+        rows : ndarray or DataFrame of shape (n_samples, n_features)
+            Rows with the units, columns and dtypes of the training rows.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` holds unknown classes, or a class that is almost never generated.
+        """
+        n_samples = inputs.check_count("n_samples", n_samples)
+        return self.model_.generated(n_samples, inputs.check_random(random_state), y)
+
+    def _table(self, X: ArrayLike, finite: bool | str = False) -> Container:
+        """Return X with the columns of the fit; an infinite cell may be found later, when its block is encoded."""
+        return inputs.check_known_table(self, X, self.model_.encoding.schema, finite=finite)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        if self.task != "classification":
+            tags.classifier_tags = None
+            tags.estimator_type = None
+        if self.task == "regression":
+            tags.estimator_type = "regressor"
+            tags.regressor_tags = RegressorTags()
+        return tags

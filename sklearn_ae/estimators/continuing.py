@@ -1,0 +1,60 @@
+"""A fit that continues another one: what must stay as it was."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_ae.estimators.parameters import FIXED, check_parameters, marked, meaning
+from sklearn_ae.estimators.state import AutoencoderState
+from sklearn_ae.model.targets import Target, is_unlabeled
+from sklearn_ae.training.net import AutoencoderNet
+
+Changes = dict[str, tuple[Any, Any]]
+
+
+def changed_parameters(estimator: AutoencoderState, last: AutoencoderState) -> Changes:
+    """Return the parameters that differ from those of the last fit, with their old and new values."""
+    old, new = last.get_params(deep=False), estimator.get_params(deep=False)
+    return {name: (old[name], new[name]) for name in new if meaning(old[name]) != meaning(new[name])}
+
+
+def check_parameters_of(estimator: AutoencoderState, last: AutoencoderState | None) -> None:
+    """Raise if a parameter is invalid, or has changed and a continued fit can't change it."""
+    check_parameters(estimator)
+    changes = {} if last is None else changed_parameters(estimator, last)
+    fixed = {name: values for name, values in changes.items() if name in marked(type(estimator), FIXED)}
+    if fixed:
+        raise ValueError(_must_stay(fixed))
+
+
+def load_state(net: AutoencoderNet, estimator: AutoencoderState, last: AutoencoderState) -> None:
+    """Load weights, optimizers and history of the last fit into a new net."""
+    try:
+        net.go_on_from(last.model_.net)
+    except ValueError as error:
+        changes = changed_parameters(estimator, last)
+        raise (ValueError(_must_stay(changes)) if changes else error) from error
+
+
+def check_same_target(target: Target, y: NDArray | None, unlabeled: Any) -> None:
+    """Raise unless y has a target as in the last fit, and the same classes."""
+    has_target = bool(target.n_outputs)
+    if has_target != (y is not None):
+        raise ValueError(
+            f"y must be given if and only if the last fit had one, got {'no y' if y is None else 'y'} after a fit "
+            f"{'with' if has_target else 'without'} y: set warm_start=False to begin anew"
+        )
+    if y is not None:
+        check_same_classes(target, y[~is_unlabeled(y, unlabeled)])
+
+
+def check_same_classes(target: Target, labels: ArrayLike) -> None:
+    """Raise unless the unique labels are the classes of the last fit."""
+    if target.classes is not None and not np.array_equal(np.unique(labels), target.classes):
+        raise ValueError(f"classes must stay {target.classes.tolist()} in a continued fit, got {np.unique(labels).tolist()}")
+
+
+def _must_stay(changes: Changes) -> str:
+    were, are = (", ".join(f"{name}={values[i]!r}" for name, values in changes.items()) for i in (0, 1))
+    return f"a continued fit must keep {were}, got {are}. To begin anew, call fit with warm_start=False"

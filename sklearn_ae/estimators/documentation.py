@@ -1,0 +1,127 @@
+"""The parts of the docstrings that all families share."""
+
+from textwrap import indent
+
+SHARED_PARAMETERS = """\
+n_components : int, default=8
+    Dimensions of the code.
+hidden_layer_sizes : tuple of int, default=(128, 64)
+    Widths of the encoder's hidden layers; the decoder mirrors them. ``()`` gives a linear autoencoder.
+activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="{activation}"
+    Activation of the hidden layers. The code and the outputs are linear. ``"silu"`` gives better codes than
+    ``"relu"``, which is better for adversarial training; ``"tanh"`` gives better anomaly scores.
+dropout : float, default=0.0
+    Dropout probability of the hidden units, in [0, 1).
+categorical_features : "from_dtype", array-like or None, default="from_dtype"
+    Categorical columns. ``"from_dtype"`` selects the columns of a DataFrame that hold strings or have a categorical
+    dtype. Otherwise names, positions or a boolean mask of the columns. None means that all columns are numeric.
+min_frequency : int or float, default=2
+    Minimum frequency of a category, as a number of rows or a fraction of them. Less frequent categories are grouped
+    into one, which is decoded as the most frequent of them.
+max_categories : int, default=None
+    Maximum number of categories per column, counting rare ones as one. None means no limit.
+handle_unknown : {"ignore", "error"}, default="ignore"
+    Treatment of a category that was not in the fit. ``"ignore"`` treats it as rare if the column has a group of rare
+    categories, else as missing. ``"error"`` raises a ValueError.
+likelihood : {"auto", "gaussian", "learned_gaussian", "bernoulli", "poisson", "negative_binomial"}, class or dict, \
+        default="auto"
+    Likelihood of the numeric columns.
+
+    - ``"auto"``: ``"bernoulli"`` for boolean columns of a DataFrame, ``"gaussian"`` for all others;
+    - ``"gaussian"``: real numbers; the family determines the variance of the noise;
+    - ``"learned_gaussian"``: real numbers with a learned variance per column;
+    - ``"bernoulli"``: numbers in [0, 1], read as probabilities;
+    - ``"poisson"``, ``"negative_binomial"``: counts;
+    - a subclass of :class:`sklearn_ae.likelihoods.numeric.Numeric`;
+    - a dict from the name of a column (the position, in an array) to one of these.
+column_weight : dict or array-like of shape (n_features,), default=None
+    Weight of each column's loss while training, by name or for all columns. None means equal weights.
+scale : bool, "common" or "quantile", default=True
+    Scaling of columns with a Gaussian likelihood before training. ``inverse_transform`` and ``sample`` return the
+    units of X.
+
+    - True: zero mean and unit variance per column;
+    - False: zero mean;
+    - ``"common"``: zero mean, and one pooled standard deviation for all columns. For pixels and spectra, whose
+      variances are comparable;
+    - ``"quantile"``: normal scores of the ranks. For heavy tails.
+task : {"classification", "regression", None}, default="classification"
+    Meaning of y: class labels, real values, or None to ignore y. y is optional; without it the fit is unsupervised
+    and ``predict`` is not available.
+target_weight : float or "auto", default="auto"
+    Weight of the target's loss relative to the reconstruction loss. ``"auto"`` is the number of columns, since the
+    reconstruction loss is a sum over columns.
+unlabeled : scalar, default=None
+    Value of y that marks unlabelled rows, for example -1. They contribute to the reconstruction loss only.
+class_weight : dict, "balanced" or None, default=None
+    Weights of the classes in the target's loss.
+batch_size : int or "auto", default="auto"
+    Maximum number of rows per batch; batches have equal size. ``"auto"`` is one batch for up to 256 rows, and 128
+    for more.
+learning_rate : float, default={learning_rate}
+    Initial learning rate of Adam.
+learning_rate_schedule : {"cosine", "constant"}, default="cosine"
+    Learning rate schedule. ``"cosine"`` decays to zero at ``max_iter``.
+weight_decay : float, default=0.0
+    Strength of the L2 penalty, half the sum of squared weights.
+max_iter : int, default=100
+    Maximum number of epochs.
+tol : float, default=1e-4
+    Minimum improvement of the validation loss for early stopping, in nats per row.
+early_stopping : bool, default=False
+    Whether to stop when the loss on validation rows does not improve, and to restore the weights of the best epoch.
+    Validation rows are ``X_val``, or set aside from X.
+validation_fraction : float, default=0.1
+    Fraction of the rows set aside for validation, shuffled, and stratified if y holds classes.
+n_iter_no_change : int, default=10
+    Number of epochs without improvement after which the fit stops early.
+warm_start : bool, default=False
+    Whether ``fit`` continues the last fit, with the same columns and classes. Parameters on which columns, target or
+    network depend can't change then.
+device : str or torch.device, default="auto"
+    Device of the module. ``"auto"`` is a CUDA device if available, else the CPU.
+precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+    Floating-point precision of the fit. ``"auto"`` is double precision for float64 rows that are trained as one batch
+    on the CPU, else single precision. ``"bfloat16"`` keeps the weights in single precision.
+callbacks : list of skorch callbacks, default=None
+    Callbacks, called at epochs, and at batches if they implement such methods.
+verbose : int, default=0
+    If positive, print a line per epoch.
+random_state : int, RandomState or None, default=None
+    Seed of initial weights, batches, noise and the validation split. With an int, a continued fit continues the random
+    numbers. With None every fit differs; NumPy's global generator is not used.
+"""
+
+SHARED_ATTRIBUTES = """\
+n_features_in_ : int
+    Number of columns seen in ``fit``.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of the columns, if all are strings.
+classes_ : ndarray of shape (n_classes,)
+    Class labels, after a fit with y and ``task="classification"``.
+n_iter_ : int
+    Number of epochs of the last call of ``fit`` or ``partial_fit``.
+loss_ : float
+    Training loss of the last epoch, in nats per row.
+loss_curve_ : list of float
+    Training loss of each epoch, including those of fits that this one continued.
+history_ : DataFrame
+    One row per epoch and one column per term of the loss.
+model_ : Model
+    Everything that the fit has produced: encoding of the table, target, net and inference.
+net_ : AutoencoderNet
+    The skorch net.
+module_ : torch.nn.Module
+    The trained module.
+device_ : torch.device
+    Device of the module.
+"""
+
+
+def documented(docstring: str, activation: str, learning_rate: float) -> str:
+    """Return a docstring with the shared parameters and attributes filled in, with a family's own defaults."""
+    parameters = SHARED_PARAMETERS.replace("{activation}", activation).replace("{learning_rate}", f"{learning_rate:g}")
+    parameters = indent(parameters, "    ")
+    return docstring.replace("    %(shared_parameters)s\n", parameters).replace(
+        "    %(shared_attributes)s\n", indent(SHARED_ATTRIBUTES, "    ")
+    )

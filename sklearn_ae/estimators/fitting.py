@@ -1,0 +1,117 @@
+"""The course of a fit: check the input, learn columns and target, write the recipe, train."""
+
+import copy
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+
+from sklearn_ae.estimators import continuing
+from sklearn_ae.estimators.inputs import Schema, check_samples, fresh_random
+from sklearn_ae.estimators.planning import course_of, problem_of
+from sklearn_ae.estimators.state import AutoencoderState
+from sklearn_ae.model.model import Model
+from sklearn_ae.model.samples import Samples
+from sklearn_ae.model.targets import Target, partial_target, target_of
+from sklearn_ae.model.training import fit_encoding, train
+
+
+def fitted_model(
+    estimator: AutoencoderState,
+    last: AutoencoderState | None,
+    X: ArrayLike,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    X_val: ArrayLike | None,
+    y_val: ArrayLike | None,
+) -> Model:
+    """Return the model of a fit to a table.
+
+    Parameters
+    ----------
+    estimator : AutoencoderState
+        The parameters; its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
+    last : AutoencoderState or None
+        The fit that this one continues.
+    X, y, sample_weight, X_val, y_val : array-like or None
+        As for ``fit``.
+    """
+    continuing.check_parameters_of(estimator, last)
+    samples, schema = check_samples(estimator, X, y, sample_weight, last)
+    samples = samples.with_positive_weight()
+    if last is None:
+        target = target_of(samples.y, samples.weight, estimator.task, estimator.unlabeled, estimator.class_weight)
+    else:
+        target = last.model_.target
+        continuing.check_same_target(target, samples.y, estimator.unlabeled)
+    random = _random(estimator, last)
+    validation: Samples | None = None
+    if X_val is None and y_val is not None:
+        raise ValueError("y_val needs X_val, the rows that it belongs to, got X_val=None")
+    if X_val is not None:
+        validation, _ = check_samples(estimator, X_val, y_val, None, last, schema)
+    elif estimator.early_stopping:
+        strata = None if samples.y is None else target.strata(samples.y)
+        samples, validation = samples.split(estimator.validation_fraction, strata, random)
+    return _trained(estimator, last, (samples, validation), schema, target, random)
+
+
+def partially_fitted_model(
+    estimator: AutoencoderState,
+    last: AutoencoderState | None,
+    X: ArrayLike,
+    y: ArrayLike | None,
+    classes: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+) -> Model:
+    """Return the model after one epoch on some rows; parameters as for ``fitted_model`` and ``partial_fit``."""
+    continuing.check_parameters_of(estimator, last)
+    samples, schema = check_samples(estimator, X, y, sample_weight, last)
+    samples = samples.with_positive_weight()
+    if last is None:
+        target = partial_target(
+            samples.y, samples.weight, classes, estimator.task, estimator.unlabeled, estimator.class_weight
+        )
+    else:
+        target = last.model_.target
+    if classes is not None:
+        continuing.check_same_classes(target, classes)
+    random = _random(estimator, last)
+    return _trained(estimator, last, (samples, None), schema, target, random, max_epochs=1, schedule="constant")
+
+
+def _trained(
+    estimator: AutoencoderState,
+    last: AutoencoderState | None,
+    split: tuple[Samples, Samples | None],
+    schema: Schema,
+    target: Target,
+    random: np.random.RandomState,
+    **course: Any,
+) -> Model:
+    """Fit the encoding, write the recipe and train."""
+    samples, validation = split
+    encoding = fit_encoding(schema, samples, estimator.scale) if last is None else last.model_.encoding
+    problem = problem_of(estimator, encoding, target, samples.X.shape[0])
+    return train(
+        estimator.recipe(problem),
+        problem,
+        encoding,
+        split,
+        course_of(estimator, last, problem, samples.X.dtype, has_validation=validation is not None, **course),
+        random,
+        estimator.handle_unknown,
+        None if last is None else partial(continuing.load_state, estimator=estimator, last=last),
+    )
+
+
+def _random(estimator: AutoencoderState, last: AutoencoderState | None) -> np.random.RandomState:
+    """Return the generator of a fit; a continued fit goes on with the generator of a seed."""
+    if estimator.random_state is None:
+        return fresh_random()
+    own = isinstance(estimator.random_state, np.random.RandomState)
+    if own or last is None or "random_state" in continuing.changed_parameters(estimator, last):
+        return check_random_state(estimator.random_state)
+    return copy.deepcopy(last.model_.random)

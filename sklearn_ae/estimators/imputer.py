@@ -1,0 +1,143 @@
+"""A transformer that fills missing cells."""
+
+from typing import Any, Self
+
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.utils import Tags
+
+from sklearn_ae.estimators.base import BaseAutoencoder
+from sklearn_ae.estimators.fitted import FittedAside
+from sklearn_ae.estimators.inputs import check_random
+from sklearn_ae.estimators.parameters import Bool
+from sklearn_ae.estimators.regularized import RegularizedAutoencoder
+
+CORRUPTION_LEVEL = 0.3  # fraction of masked cells while training
+
+
+class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Fill missing cells with what an autoencoder expects them to be, given the other cells of their row.
+
+    Parameters
+    ----------
+    estimator : estimator, default=None
+        An autoencoder. None stands for ``RegularizedAutoencoder(corruption_level=0.3)``, which learns to fill masked
+        cells [1]_.
+    sample_posterior : bool, default=False
+        Whether cells are drawn, as uncertain as they are, and not expected: the way to multiple imputation [2]_.
+    random_state : int, RandomState or None, default=None
+        Seed of the fit, where ``estimator`` is None or has none of its own, and of the draws.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted autoencoder.
+    n_features_in_ : int
+        Columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, where all are strings.
+
+    See Also
+    --------
+    RegularizedAutoencoder.impute : The same as a method of every autoencoder.
+    sklearn.impute.KNNImputer : Fills numbers with those of similar rows.
+
+    References
+    ----------
+    .. [1] Gondara, L. & Wang, K. (2018). MIDA: multiple imputation using denoising autoencoders. PAKDD.
+    .. [2] Rubin, D. B. (1987). Multiple imputation for nonresponse in surveys. Wiley.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn_ae import AutoencoderImputer
+    >>> table = pd.DataFrame({"height": [1.8, None, 1.6, 1.7] * 5, "size": ["L", "S", "S", None] * 5})
+    >>> filled = AutoencoderImputer(random_state=0).fit_transform(table)
+    >>> filled.isna().sum().sum(), filled.dtypes.equals(table.dtypes)
+    (np.int64(0), True)
+    """
+
+    def __init__(
+        self,
+        estimator: BaseAutoencoder | None = None,
+        *,
+        sample_posterior: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.sample_posterior = sample_posterior
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the autoencoder.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows; NaN, None and the like mark missing cells.
+        y : None
+            Not used.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+        """
+        self._check()
+        with self._aside() as (aside, _):
+            aside.estimator_ = aside._autoencoder().fit(X, sample_weight=sample_weight)
+        return self
+
+    def _check(self) -> None:
+        """Raise unless the parameters are what they should be."""
+        if not (self.estimator is None or isinstance(self.estimator, BaseAutoencoder)):
+            raise TypeError(f"estimator must be an autoencoder or None, got {self.estimator!r}")
+        if not Bool().admits(self.sample_posterior):
+            raise TypeError(f"sample_posterior must be {Bool()}, got {self.sample_posterior!r}")
+        check_random(self.random_state)
+
+    def _autoencoder(self) -> BaseAutoencoder:
+        """Return what is trained."""
+        if self.estimator is None:
+            return RegularizedAutoencoder(corruption_level=CORRUPTION_LEVEL, random_state=self.random_state)
+        estimator = clone(self.estimator)
+        if estimator.random_state is None:
+            estimator.set_params(random_state=self.random_state)
+        return estimator
+
+    def transform(self, X: ArrayLike) -> Any:
+        """Fill missing cells.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        filled : ndarray or DataFrame of shape (n_samples, n_features)
+            The rows with no cell missing.
+        """
+        if not self.sample_posterior:
+            return self.estimator_.impute(X)
+        (drawn,) = self.estimator_.impute(X, n_draws=1, random_state=self.random_state)
+        return drawn
+
+    @property
+    def n_features_in_(self) -> int:
+        """Columns seen in ``fit``."""
+        return self.estimator_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> Any:
+        """Their names."""
+        return self.estimator_.feature_names_in_
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

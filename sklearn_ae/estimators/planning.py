@@ -1,0 +1,104 @@
+"""The plan of a fit: the problem for the family's recipe, and the settings of the training."""
+
+from collections.abc import Hashable
+
+import numpy as np
+import torch
+
+from sklearn_ae.estimators.parameters import VARIES_IN_STACK, marked, meaning
+from sklearn_ae.estimators.state import AutoencoderState
+from sklearn_ae.model.problem import Problem
+from sklearn_ae.model.recipe import Course
+from sklearn_ae.model.targets import Target
+from sklearn_ae.tables.encoding import Encoding
+from sklearn_ae.training.callbacks import check_callbacks, early_stopping
+from sklearn_ae.training.devices import capabilities
+
+FULL_BATCH = 256  # batch_size="auto": maximum number of rows that are trained as one batch, ...
+BATCH = 128  # ... and the number of rows per batch of larger tables
+
+
+def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, n_rows: int) -> Problem:
+    """Return the problem for the family's recipe."""
+    batch_size = _batch_size(estimator.batch_size, n_rows)
+    weight = estimator.target_weight
+    return Problem(
+        encoding.layout,
+        target,
+        estimator.n_components,
+        list(estimator.hidden_layer_sizes),
+        estimator.activation,
+        estimator.dropout,
+        target_weight=float(encoding.layout.n_cells if isinstance(weight, str) else weight),
+        batch_size=batch_size,
+        full_batch=n_rows <= batch_size,
+        flagged=encoding.flagged,
+        column_weight=encoding.schema.weights(estimator.column_weight),
+    )
+
+
+def course_of(
+    estimator: AutoencoderState,
+    last: AutoencoderState | None,
+    problem: Problem,
+    dtype: np.dtype,
+    *,
+    has_validation: bool,
+    max_epochs: int | None = None,
+    schedule: str | None = None,
+) -> Course:
+    """Return the settings of a training; ``max_epochs`` and ``schedule`` replace those of the estimator."""
+    device = _device(estimator.device)
+    callbacks = list(check_callbacks(estimator.callbacks or []))
+    if estimator.early_stopping and has_validation:
+        callbacks.append(early_stopping(estimator.n_iter_no_change, estimator.tol, bool(estimator.verbose)))
+    return Course(
+        torch.float64 if _is_double(estimator, last, problem, dtype, device) else torch.float32,
+        device,
+        problem.batch_size,
+        max_epochs or estimator.max_iter,
+        schedule or estimator.learning_rate_schedule,
+        callbacks,
+        autocast=estimator.precision == "bfloat16",
+        verbose=int(estimator.verbose),
+        signature=_signature(estimator, problem),
+    )
+
+
+def _is_double(
+    estimator: AutoencoderState,
+    last: AutoencoderState | None,
+    problem: Problem,
+    dtype: np.dtype,
+    device: torch.device,
+) -> bool:
+    """Whether a fit computes in double precision."""
+    if estimator.precision != "auto":
+        return estimator.precision == "float64"
+    if last is not None:
+        return next(last.module_.parameters()).dtype is torch.float64
+    return dtype == np.float64 and problem.full_batch and capabilities(device).float64_is_fast
+
+
+def _signature(estimator: AutoencoderState, problem: Problem) -> Hashable:
+    """Return the key of the fits that may be trained as one stack."""
+    varying = marked(type(estimator), VARIES_IN_STACK)
+    same = {name: value for name, value in estimator.get_params(deep=False).items() if name not in varying}
+    return type(estimator), meaning(same), meaning(problem.layout.numeric), problem.full_batch, type(problem.target)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    if str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        reached = torch.empty(1, device=device)
+        reached.cpu()  # the device "meta" has no memory
+    except (RuntimeError, AssertionError) as error:  # PyTorch raises either, depending on the device
+        raise ValueError(f"device must be one that torch can reach, got device={device!r}") from error
+    return reached.device
+
+
+def _batch_size(batch_size: str | int, n_rows: int) -> int:
+    if isinstance(batch_size, str):
+        return FULL_BATCH if n_rows <= FULL_BATCH else BATCH
+    return batch_size

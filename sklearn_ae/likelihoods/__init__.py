@@ -1,0 +1,1 @@
+"""Likelihoods of the columns of a table."""

@@ -1,0 +1,147 @@
+"""What a fit leaves behind: one object that maps rows to codes and predictions, and back."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from sklearn_ae.model import readouts
+from sklearn_ae.model.inference import Inference
+from sklearn_ae.model.readouts import Readout
+from sklearn_ae.model.sampling import drawn_from, rows_of_classes
+from sklearn_ae.model.targets import Target
+from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.encoding import Encoding
+from sklearn_ae.training.apply import apply
+from sklearn_ae.training.net import AutoencoderNet
+
+BLOCK = 2048  # rows that are decoded at once
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A fitted autoencoder. It holds no training rows.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        Columns and scaling of the table: rows to cells and back.
+    target : Target
+        Meaning of y.
+    net : AutoencoderNet
+        The skorch net, with the trained module.
+    inference : Inference
+        Log-likelihood, generation and imputation with the module.
+    random : RandomState
+        Generator of the fit, for a fit that continues it.
+    handle_unknown : {"ignore", "error"}
+        Treatment of categories that were not in the fit.
+    """
+
+    encoding: Encoding
+    target: Target
+    net: AutoencoderNet
+    inference: Inference
+    random: np.random.RandomState
+    handle_unknown: str
+
+    @property
+    def n_components(self) -> int:
+        """Dimensions of the code."""
+        return self.net.module_.code.n_components
+
+    def apply(self, readout: Readout, table: Container) -> NDArray:
+        """Return ``readout(module, batch)`` for all rows, in their dtype; raise if a result is not finite."""
+        rows = self._rows(table)
+        return self._finite(apply(self.net, readout, rows, rows.source.dtype), rows)
+
+    def codes(self, table: Container) -> NDArray:
+        """Return the codes of rows, (n, k)."""
+        return self.apply(readouts.code, table)
+
+    def restored(self, codes: NDArray, like: Any = None) -> Any:
+        """Return the table that codes are decoded to, with the row labels of ``like``."""
+        if codes.shape[1] != self.n_components:
+            raise ValueError(f"codes must have n_components={self.n_components} columns, got {codes.shape[1]}")
+        dtype = codes.dtype if self.encoding.is_plain else np.float64
+        cells = apply(
+            self.net, readouts.decoded, readouts.rows_with(codes, self.net), dtype, finish=self.encoding.decode
+        )
+        if not np.isfinite(cells).all():
+            raise ValueError(
+                f"codes must be such that finite rows come of them, got numbers of up to {np.abs(codes).max():g}"
+            )
+        return self.encoding.table(cells, like)
+
+    def predictions(self, table: Container) -> NDArray:
+        """Return predicted labels or values, (n,)."""
+        return self.target.predict(self.apply(readouts.outputs, table))
+
+    def log_probabilities(self, table: Container) -> NDArray:
+        """Return the log-probabilities of the classes, (n, n_classes)."""
+        log_probabilities = self.apply(readouts.log_probabilities, table)
+        # A probability that rounds to 1 has the logarithm 0, so that both agree in single precision as well.
+        log_probabilities[np.exp(log_probabilities) == 1] = 0
+        return log_probabilities
+
+    def log_likelihood(self, table: Container, tolerance: float | None) -> tuple[NDArray, NDArray]:
+        """Return the log-likelihood of rows in the user's units, and its standard error, each (n,)."""
+        score = partial(readouts.scores, inference=self.inference, encoding=self.encoding, tolerance=tolerance)
+        scores = self.apply(score, table)
+        return scores[:, 0].copy(), scores[:, 1].copy()
+
+    def expected(self, table: Container) -> Any:
+        """Return a table with its missing cells replaced by expected ones."""
+        return self._filled(self.inference.expected_cells, table)
+
+    def drawn(self, table: Container, n_draws: int, random: np.random.RandomState) -> list[Any]:
+        """Return tables with missing cells replaced by draws."""
+        with drawn_from(random):
+            return [self._filled(self.inference.drawn_cells, table) for _ in range(n_draws)]
+
+    def generated(self, n_samples: int, random: np.random.RandomState, y: ArrayLike | None = None) -> Any:
+        """Return a table of generated rows, of given classes if there are any."""
+        if y is None:
+            cells = self._generated(n_samples, random)
+        else:
+            wanted, classes = self.target.requested(y, n_samples)
+            cells = rows_of_classes(
+                wanted,
+                partial(self._generated, random=random),
+                lambda cells: apply(self.net, readouts.probabilities, readouts.rows_with(cells, self.net)),
+                random,
+                classes,
+            )
+        decoded = np.concatenate([self.encoding.decode(part) for part in cells.split(BLOCK)])
+        return self.encoding.table(decoded)
+
+    # Parts
+
+    def _rows(self, table: Container) -> readouts.EncodedRows:
+        return readouts.rows_of(self.encoding.schema.source(table, self.handle_unknown), self.encoding, self.net)
+
+    def _finite(self, values: NDArray, rows: readouts.EncodedRows) -> NDArray:
+        if np.isfinite(values).all():
+            return values
+        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        farthest = self.encoding.farthest(rows.source[row : row + 1])
+        raise ValueError(
+            f"X must hold numbers of which finite results can be computed, got {farthest} (row {row}): leave such rows "
+            "out, or fit with precision='float64'"
+        )
+
+    def _filled(self, readout: Readout, table: Container) -> Any:
+        rows = self._rows(table)
+        cells = self._finite(apply(self.net, readout, rows, np.float64, finish=self.encoding.decode), rows)
+        return self.encoding.filled(table, cells)
+
+    def _generated(self, n_samples: int, random: np.random.RandomState) -> Tensor:
+        """Return generated cells, (n_samples, n_cells)."""
+        codes = self.inference.draw_codes((n_samples, self.n_components), random)
+        generate = partial(self.inference.generate, random=random)
+        rows = readouts.rows_with(codes, self.net)
+        return torch.from_numpy(apply(self.net, lambda module, batch: generate(module, batch.x), rows))

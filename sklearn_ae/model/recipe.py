@@ -1,0 +1,97 @@
+"""What a family decides about a fit: the module, the phases of a training step, and the inference after it."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from sklearn_ae.model.inference import Inference
+from sklearn_ae.model.problem import Problem as Problem
+from sklearn_ae.modules import noise
+from sklearn_ae.modules.autoencoder import Autoencoder as Autoencoder
+from sklearn_ae.modules.mlp import draw_weights
+from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.phases import Phase as Phase
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The choices of a family for one fit.
+
+    Parameters
+    ----------
+    module : Autoencoder
+        The module, its weights not initialized.
+    phases : tuple of Phase
+        The phases of a training step, in order.
+    validation_phase : Phase
+        Evaluated on validation rows.
+    optimizers : mapping of str to mapping
+        Arguments of Adam for each phase.
+    inference : Inference
+        Likelihood, generation and imputation with the trained module.
+    """
+
+    module: Autoencoder
+    phases: tuple[Phase, ...]
+    validation_phase: Phase
+    optimizers: Mapping[str, dict[str, Any]]
+    inference: Inference
+
+    def net(self, course: "Course", random: np.random.RandomState) -> AutoencoderNet:
+        """Return an initialized net with random weights."""
+        draw_weights(self.module, noise.generator(random.randint(2**31 - 1)))
+        return AutoencoderNet(
+            self.module.to(course.dtype),
+            self.phases,
+            self.validation_phase,
+            self.optimizers,
+            schedule=course.schedule,
+            seed=random.randint(2**31 - 1),
+            autocast=course.autocast,
+            signature=course.signature,
+            device=course.device,
+            batch_size=course.batch_size,
+            max_epochs=course.max_epochs,
+            callbacks=list(course.callbacks),
+            verbose=course.verbose,
+        ).initialize()
+
+
+@dataclass(frozen=True)
+class Course:
+    """The settings of a training that do not depend on the family.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Data type of the parameters.
+    device : torch.device
+        Device of the module.
+    batch_size : int
+        Maximum number of rows per batch.
+    max_epochs : int
+        Maximum number of epochs.
+    schedule : str
+        Learning rate schedule.
+    callbacks : sequence of skorch callbacks
+        Callbacks, early stopping included.
+    autocast : bool
+        Whether to compute in bfloat16 where PyTorch supports it.
+    verbose : int
+        Verbosity of the net.
+    signature : hashable
+        Key of the fits that may be trained as one stack.
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+    batch_size: int
+    max_epochs: int
+    schedule: str
+    callbacks: Sequence[Any]
+    autocast: bool
+    verbose: int
+    signature: Hashable

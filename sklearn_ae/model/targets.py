@@ -1,0 +1,400 @@
+"""Targets: classes, values, or no target."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
+from math import inf, nan
+from numbers import Real
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import DataConversionWarning, UndefinedMetricWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_array, column_or_1d
+
+from sklearn_ae.objectives import terms
+from sklearn_ae.objectives.terms import Term
+from sklearn_ae.tables.containers import missing_cells, with_nan
+from sklearn_ae.warning import warn
+
+# In scikit-learn's words.
+COLUMN = (
+    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
+    "example using ravel()"
+)
+NO_CLASSES = "y must be None after a fit without classes, got a class: fit with y and task='classification'"
+MANY_CLASSES = 50  # number of numeric classes from which on y probably holds values
+
+
+class Target(ABC):
+    """The meaning of y: its encoding for the module, and predictions in the user's terms.
+
+    Attributes
+    ----------
+    terms : mapping of str to Term
+        Terms that the target adds to the loss.
+    n_outputs : int
+        Number of outputs of the head, 0 without a head.
+    classes : ndarray of shape (n_classes,) or None
+        Labels, sorted.
+    """
+
+    terms: ClassVar[Mapping[str, Term]]
+    n_outputs: int
+    classes: NDArray | None = None
+
+    @abstractmethod
+    def encode(self, y: NDArray | None, weight: NDArray) -> tuple[NDArray | None, NDArray[np.float64] | None]:
+        """Return the encoded target and the weight of each row in its loss, each (n,); 0 for unlabelled rows."""
+
+    @abstractmethod
+    def strata(self, y: NDArray) -> NDArray | None:
+        """Return the strata of a split into training and validation rows, (n,), or None."""
+
+    @abstractmethod
+    def predict(self, outputs: NDArray) -> NDArray:
+        """(n, n_outputs) -> (n,): predictions from outputs of the head."""
+
+    @abstractmethod
+    def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
+        """Return the accuracy or the coefficient of determination on labelled rows."""
+
+    @abstractmethod
+    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
+        """Return the class indices of n rows to be generated, (n,), from a label or n labels, and the classes."""
+
+
+class NoTarget(Target):
+    """A fit without y."""
+
+    terms = MappingProxyType({})
+    n_outputs = 0
+
+    def encode(self, y: NDArray | None, weight: NDArray) -> tuple[None, None]:
+        """Return None twice."""
+        if y is not None:
+            raise ValueError("the estimator was fitted without y, so that it has no head to train: fit it anew with y")
+        return None, None
+
+    def strata(self, y: NDArray) -> None:
+        """Return None: there is nothing to stratify by."""
+
+    def predict(self, outputs: NDArray) -> NDArray:
+        """Raise: there is no head."""
+        raise NotImplementedError("a fit without y has no predictions")
+
+    def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
+        """Raise: there is no head."""
+        raise NotImplementedError("a fit without y has no predictions")
+
+    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
+        """Raise: there are no classes."""
+        raise ValueError(NO_CLASSES)
+
+
+class ClassTarget(Target):
+    """Classes; some rows may be unlabelled.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        The labels, sorted.
+    unlabeled : scalar or None
+        Value of y that marks unlabelled rows.
+    class_weight : dict, "balanced" or None
+        Weights of the classes in the loss.
+    """
+
+    terms = MappingProxyType({"target": terms.class_target})
+    classes: NDArray
+
+    def __init__(self, classes: NDArray, unlabeled: Any = None, class_weight: Any = None) -> None:
+        self.classes = classes
+        self.n_outputs = len(classes)
+        self.unlabeled = unlabeled
+        self.class_weight = class_weight
+
+    @classmethod
+    def learn(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
+        """Learn the classes."""
+        labels = y[~is_unlabeled(y, unlabeled)]
+        _check_labels(labels, unlabeled)
+        return cls(np.unique(labels), unlabeled, class_weight).checked()
+
+    @classmethod
+    def of(cls, classes: ArrayLike, y: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
+        """Return the target of given classes, of which y may lack some."""
+        if class_weight == "balanced":
+            raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
+        if y is not None and not is_unlabeled(y, unlabeled).all():
+            _check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
+        return cls(check_classes(classes), unlabeled, class_weight).checked()
+
+    def checked(self) -> Self:
+        """Return the target itself; raise if ``class_weight`` has other classes or invalid weights."""
+        if isinstance(self.class_weight, dict):
+            unknown = [label for label in self.class_weight if label not in self.classes]
+            wrong = {label: weight for label, weight in self.class_weight.items() if not _is_weight(weight)}
+            if unknown or wrong:
+                raise ValueError(
+                    f"class_weight must give classes of {self.classes.tolist()} weights of at least 0, got "
+                    f"class_weight={self.class_weight!r}"
+                )
+        return self
+
+    def strata(self, y: NDArray) -> NDArray[np.int64]:
+        """Return class indices, -1 for unlabelled rows."""
+        index, _ = self.encode(y, np.ones(len(y)))
+        return np.where(is_unlabeled(y, self.unlabeled), -1, index)
+
+    def encode(self, y: NDArray | None, weight: NDArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return class indices and weights, each (n,). Without y all rows are unlabelled."""
+        if y is None:
+            return np.zeros(len(weight), dtype=np.int64), np.zeros(len(weight))
+        labeled = ~is_unlabeled(y, self.unlabeled)
+        labels = y[labeled]
+        try:
+            unknown = np.setdiff1d(labels, self.classes)
+        except TypeError as error:  # they can't be compared with the classes
+            some, got = self.classes[:5].tolist(), labels[:5].tolist()
+            raise TypeError(f"y must hold labels such as {some}, got {got}") from error
+        if len(unknown):
+            raise ValueError(f"y must hold labels of {self.classes.tolist()} only, got {unknown.tolist()}")
+        index, encoded_weight = np.zeros(len(y), dtype=np.int64), np.zeros(len(y))
+        index[labeled] = np.searchsorted(self.classes, labels)
+        class_weight = self._class_weights(index[labeled], weight[labeled])
+        encoded_weight[labeled] = weight[labeled] * class_weight[index[labeled]]
+        return index, encoded_weight
+
+    def _class_weights(self, index: NDArray[np.int64], weight: NDArray) -> NDArray[np.float64]:
+        """Return the weight of each class, (n_classes,)."""
+        if self.class_weight is None:
+            return np.ones(self.n_outputs)
+        if isinstance(self.class_weight, dict):
+            return np.array([self.class_weight.get(label, 1.0) for label in self.classes.tolist()])
+        size = np.bincount(index, weights=weight, minlength=self.n_outputs)
+        share = size / size.sum() if size.any() else size
+        return np.divide(1.0, share * np.count_nonzero(size), out=np.ones(self.n_outputs), where=size > 0)
+
+    def predict(self, outputs: NDArray) -> NDArray:
+        """(n, n_classes) logits -> (n,) labels."""
+        return self.classes[outputs.argmax(1)]
+
+    def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
+        """Return the accuracy on labelled rows."""
+        y, prediction, weight = _labeled(y, prediction, weight, self.unlabeled)
+        if not len(y):
+            return nan
+        _check_kind(np.tile(y, 2), "y")  # and so does the metric
+        try:
+            return float(accuracy_score(y, prediction, sample_weight=weight))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"y must hold labels such as {self.classes.tolist()}, got {y[:5].tolist()}") from error
+
+    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
+        """Return the class indices of n rows to be generated, (n,), from a label or n labels, and the classes."""
+        given = np.asarray(with_nan(y))
+        wanted = np.broadcast_to(given, n) if given.ndim == 0 else given
+        labels = (label if isinstance(label, Hashable) else repr(label) for label in wanted.ravel().tolist())
+        unknown = set(labels) - set(self.classes.tolist())
+        if wanted.shape != (n,) or unknown:
+            raise ValueError(
+                f"y must be a class or hold n_samples={n} of the classes {self.classes.tolist()}, got "
+                f"{sorted(unknown, key=str) or f'shape {wanted.shape}'}"
+            )
+        return np.searchsorted(self.classes, wanted), self.classes
+
+
+class ValueTarget(Target):
+    """Real values; some rows may be unlabelled.
+
+    Parameters
+    ----------
+    location, spread : float
+        A value ``v`` is encoded as ``(v - location) / spread``.
+    unlabeled : float or None
+        Value of y that marks unlabelled rows.
+    """
+
+    terms = MappingProxyType({"target": terms.value_target})
+    n_outputs = 1
+
+    def __init__(self, location: float, spread: float, unlabeled: float | None = None) -> None:
+        self.location = location
+        self.spread = spread
+        self.unlabeled = unlabeled
+
+    @classmethod
+    def learn(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
+        """Learn location and spread."""
+        if class_weight is not None:
+            raise ValueError(f"class_weight must be None with task='regression', got {class_weight!r}")
+        labeled = ~is_unlabeled(y, unlabeled)
+        values, weight = _numbers(y[labeled]), None if weight is None else weight[labeled]
+        with np.errstate(over="ignore", invalid="ignore"):
+            location = float(np.average(values, weights=weight))
+            spread = float(np.sqrt(np.average(np.square(values - location), weights=weight)))
+        if not np.isfinite(spread):
+            raise ValueError(f"y must have a finite variance, got values up to {np.abs(values).max():g}")
+        return cls(location, spread if spread > 0 else 1.0, unlabeled)
+
+    def encode(self, y: NDArray | None, weight: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return standardised values and weights, each (n,). Without y all rows are unlabelled."""
+        if y is None:
+            return np.zeros(len(weight)), np.zeros(len(weight))
+        labeled = ~is_unlabeled(y, self.unlabeled)
+        encoded = np.zeros(len(y))
+        encoded[labeled] = (_numbers(y[labeled]) - self.location) / self.spread
+        return encoded, labeled * weight
+
+    def strata(self, y: NDArray) -> None:
+        """Return None: values are not stratified."""
+
+    def predict(self, outputs: NDArray) -> NDArray:
+        """(n, 1) outputs -> (n,) values."""
+        return outputs[:, 0] * self.spread + self.location
+
+    def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
+        """Return the coefficient of determination on labelled rows."""
+        y, prediction, weight = _labeled(y, prediction, weight, self.unlabeled)
+        if not len(y):
+            return nan
+        return float(r2_score(_numbers(y), prediction, sample_weight=weight))
+
+    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
+        """Raise: there are no classes."""
+        raise ValueError(NO_CLASSES)
+
+
+TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
+
+
+def target_of(y: NDArray | None, weight: NDArray | None, task: str | None, unlabeled: Any, class_weight: Any) -> Target:
+    """Return the target that y is learned as, under the parameters of an estimator."""
+    if y is None or task is None:
+        return NoTarget()
+    check_labeled(y, unlabeled)
+    return TARGETS[task].learn(y, weight, unlabeled, class_weight)
+
+
+def partial_target(
+    y: NDArray | None,
+    weight: NDArray | None,
+    classes: ArrayLike | None,
+    task: str | None,
+    unlabeled: Any,
+    class_weight: Any,
+) -> Target:
+    """Return the target of the first call of ``partial_fit``, which needs all classes that y may hold later."""
+    if task != "classification" or (y is None and classes is None):
+        return target_of(y, weight, task, unlabeled, class_weight)
+    if classes is None:
+        raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
+    return ClassTarget.of(classes, y, unlabeled, class_weight)
+
+
+def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
+    """Return y as an array of shape (n,), finite in labelled rows, with NaN for missing values."""
+    y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
+    n_dimensions = y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim
+    if n_dimensions == 0:
+        raise TypeError(f"{name} must hold a label or value for each row, got {y!r}")
+    checked: NDArray = with_nan(column_or_1d(y))
+    if n_dimensions > 1:
+        warn(COLUMN, DataConversionWarning)
+    labels = checked[~is_unlabeled(checked, unlabeled)]
+    if labels.dtype == object and (labels != labels).any():  # noqa: PLR0124 - holds for NaN only
+        raise ValueError(f"Input {name} contains NaN. Set unlabeled=float('nan') if it marks rows without a label")
+    if len(labels):
+        check_array(labels, ensure_2d=False, dtype=None, input_name=name)
+    return checked
+
+
+def check_classes(classes: ArrayLike) -> NDArray:
+    """Return the unique classes, sorted."""
+    if np.asarray(classes).ndim != 1 or not len(np.asarray(classes)):
+        raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
+    checked = check_target(classes, None, "classes")
+    _check_kind(np.tile(checked, 2), "classes")  # scikit-learn 1.6 warns of labels that are all different
+    return np.unique(checked)
+
+
+def check_labeled(y: NDArray, unlabeled: Any) -> None:
+    """Raise if no row has a label; warn if no row has the marker of unlabelled rows."""
+    labeled = ~is_unlabeled(y, unlabeled)
+    if not labeled.any():
+        raise ValueError(f"y must hold at least one labelled sample, got {len(y)} times {unlabeled!r}")
+    if unlabeled is not None and labeled.all():
+        warn(
+            f"unlabeled must be a value of y, got {unlabeled!r}, which no row of it is: a meta-estimator may have "
+            "encoded the labels"
+        )
+
+
+def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
+    """Return a mask of the rows of y that equal the marker, (n,); NaN is a valid marker."""
+    if marker is None:
+        return np.zeros(len(y), dtype=bool)
+    if missing_cells(np.array([marker], dtype=object))[0]:
+        return y != y  # noqa: PLR0124 - holds for NaN only, in arrays of objects as well
+    return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
+
+
+def _labeled(
+    y: NDArray, prediction: NDArray, weight: NDArray | None, unlabeled: Any
+) -> tuple[NDArray, NDArray, NDArray | None]:
+    """Return targets, predictions and weights of the labelled rows; warn if there are none."""
+    labeled = ~is_unlabeled(y, unlabeled)
+    if not labeled.any():
+        warn("no row of y has a label: the score is not defined", UndefinedMetricWarning)
+    return y[labeled], prediction[labeled], None if weight is None else weight[labeled]
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < inf
+
+
+def _check_kind(labels: NDArray, name: str) -> NDArray:
+    """Return the unique labels, sorted; raise if they are no class labels."""
+    distinct = _distinct(labels, name)
+    try:
+        kind = type_of_target(labels, input_name=name)
+    except TypeError as error:  # they are bytes
+        raise TypeError(f"{name} must hold labels of numbers or strings, got {labels.tolist()[0]!r}") from error
+    if kind not in ("binary", "multiclass"):
+        raise ValueError(
+            f"Unknown label type: {kind}. With task='classification' {name} must hold classes; set task='regression' "
+            "to predict values, or task=None to ignore y"
+        )
+    return distinct
+
+
+def _check_labels(labels: NDArray, unlabeled: Any) -> None:
+    distinct = _check_kind(labels, "y")
+    if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
+        warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
+    if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
+        warn(f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values")
+
+
+def _distinct(labels: NDArray, name: str) -> NDArray:
+    """Return the unique labels, sorted."""
+    try:
+        return np.unique(labels)
+    except TypeError as error:  # they can't be compared
+        types = sorted({type(label).__name__ for label in labels.tolist()})
+        raise TypeError(
+            f"{name} must hold labels of one type, numbers or strings, got {' and '.join(types)}"
+        ) from error
+
+
+def _numbers(y: NDArray) -> NDArray[np.float64]:
+    try:
+        numbers = y.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"with task='regression' y must hold numbers, got dtype {y.dtype}: {error}") from error
+    if y.dtype.kind in "mMc" or not np.isfinite(numbers).all():
+        raise ValueError(f"with task='regression' y must hold finite numbers, got dtype {y.dtype}: {y[:3]!r}, ...")
+    return numbers

@@ -1,0 +1,78 @@
+"""The likelihood of a table's columns, as a torch module."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Likelihood(nn.Module, ABC):
+    """Distribution of the cells of a row given the decoder's output.
+
+    A row is represented by three vectors. Its *cells* are the encoded table, one number per column: a category is its
+    index, starting at 1, and a missing cell is 0. Its *inputs* are what the encoder reads: a category is several
+    inputs. Its *outputs* are what the decoder returns: the parameters of the distribution of the cells.
+
+    Parameters
+    ----------
+    n_cells, n_inputs, n_outputs : int
+        Lengths of the three vectors.
+    """
+
+    def __init__(self, n_cells: int, n_inputs: int, n_outputs: int) -> None:
+        super().__init__()
+        self.n_cells = n_cells
+        self.n_inputs = n_inputs
+        self.n_outputs = n_outputs
+
+    @abstractmethod
+    def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells) -> (n, n_inputs): the encoder's inputs; a missing cell gives zeros."""
+
+    @abstractmethod
+    def per_input(self, values: Tensor) -> Tensor:
+        """(n, n_cells) -> (n, n_inputs): repeat the value of a cell for each of its inputs."""
+
+    @abstractmethod
+    def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
+        """(n, n_cells), (n, n_outputs) -> (n,): ``-log p(x | output)`` in nats, summed over the observed cells.
+
+        ``observed`` may also hold weights of the cells.
+        """
+
+    @abstractmethod
+    def link(self, output: Tensor) -> Tensor:
+        """(n, n_outputs) -> (n, n_inputs): the expected inputs."""
+
+    @abstractmethod
+    def estimate(self, output: Tensor) -> Tensor:
+        """(n, n_outputs) -> (n, n_cells): expected numbers and most probable categories."""
+
+    @abstractmethod
+    def averaged_estimate(self, output: Tensor, weight: Tensor) -> Tensor:
+        """(n, L, n_outputs), (n, L) -> (n, n_cells): the estimate under a weighted mixture of L outputs per row."""
+
+    @abstractmethod
+    def draw(self, output: Tensor) -> Tensor:
+        """(n, n_outputs) -> (n, n_cells): cells drawn from ``p(x | output)``, with noise from ``modules.noise``."""
+
+    def initial_output(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return the output at which the decoder starts, (n_outputs,), on the CPU: zeros by default.
+
+        It describes the training rows as a whole. Parameters and buffers of the likelihood may be initialized here.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_cells)
+            Training rows.
+        weight : Tensor of shape (n, n_cells)
+            Weight of each cell, 0 where it is missing.
+        """
+        return torch.zeros(self.n_outputs, dtype=torch.float64, device="cpu")
+
+    def updated_buffers(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Return new values of the buffers that have a closed-form update, by name; none by default.
+
+        ``weight`` is the weight of each cell, 0 where it is missing.
+        """
+        return {}

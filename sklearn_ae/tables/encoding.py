@@ -1,0 +1,100 @@
+"""The encoding of a table: its schema and its scaler in one."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.scaler import Scaler
+from sklearn_ae.tables.schema import Layout
+from sklearn_ae.tables.schema import Schema as Schema
+from sklearn_ae.tables.sources import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """A table's way to the cells that a module sees, and back.
+
+    Parameters
+    ----------
+    schema : Schema
+        The columns of the table.
+    scaler : Scaler
+        The scaling of the cells.
+    """
+
+    schema: Schema
+    scaler: Scaler
+
+    @classmethod
+    def fit(cls, schema: Schema, source: Source, weight: NDArray[np.float64] | None, scale: bool | str) -> Self:
+        """Learn the scaling from the training rows.
+
+        Parameters
+        ----------
+        schema : Schema
+            The columns of the table.
+        source : Source of shape (n, n_cells)
+            The training rows, as ``schema.source`` returns them.
+        weight : ndarray of shape (n,) or None
+            Weights of the rows.
+        scale : bool or str
+            A key of ``SCALES``.
+
+        Returns
+        -------
+        encoding : Encoding
+            The fitted encoding.
+        """
+        return cls(schema, Scaler.fit(source, weight, scale, schema.layout.n_scaled, schema.labels))
+
+    @property
+    def layout(self) -> Layout:
+        """The cells of a row."""
+        return self.schema.layout
+
+    @property
+    def flagged(self) -> list[int]:
+        """Numeric columns, in the order of the cells, that had missing cells in the fit."""
+        return np.flatnonzero(self.scaler.gaps[: self.layout.n_numeric]).tolist()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether cells are the table itself: numbers of an array, in the order of its columns."""
+        return self.schema.is_plain
+
+    def encode(self, source: Source, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Return the encoded rows, (n, n_cells), and a mask of the observed cells, or None where all are."""
+        return self.scaler.encode(source, dtype, device)
+
+    def encode_block(self, cells: NDArray, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Return the same of an array of rows, (n, n_cells), on the CPU."""
+        return self.scaler.encode_block(cells, dtype)
+
+    def decode(self, x: Tensor) -> NDArray[np.float64]:
+        """Return the cells of encoded rows in the user's units, (n, n_cells)."""
+        return self.scaler.decode(x)
+
+    def table(self, cells: NDArray, like: Any = None) -> Any:
+        """Return a table of the user's kind from decoded cells, with the row index of ``like``."""
+        return self.schema.restored(cells, like)
+
+    def filled(self, container: Container, cells: NDArray) -> Any:
+        """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells)."""
+        return self.schema.filled(container, cells)
+
+    def log_determinant(self, x: Tensor, observed: Tensor | None) -> Tensor:
+        """Return the log-determinant of decoding, summed over the observed cells.
+
+        Its shape is (n,), or () if it is the same for all rows. Subtracted from the log-density of encoded rows, it
+        gives the log-density in the user's units.
+        """
+        return self.scaler.log_determinant(x, observed)
+
+    def farthest(self, cells: NDArray) -> str:
+        """Return the cell of a row (1, n_cells) with the largest encoded magnitude, as a text for messages."""
+        return self.scaler.farthest(cells)

@@ -1,0 +1,79 @@
+"""Evaluation of a function of the module for all rows, in chunks."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklearn_ae.modules.autoencoder import Autoencoder
+from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.training import threads
+from sklearn_ae.training.batches import Chunks, Rows, chunk_size
+from sklearn_ae.training.devices import capabilities
+from sklearn_ae.training.net import AutoencoderNet
+
+
+@torch.no_grad()
+def apply(
+    net: AutoencoderNet,
+    function: Callable[[Autoencoder, Batch], Tensor],
+    rows: Rows,
+    dtype: Any = None,
+    finish: Callable[[Tensor], NDArray] = Tensor.numpy,
+) -> NDArray:
+    """Return ``finish(function(module, batch))`` for all rows, computed in chunks.
+
+    The chunks fit into the cache of a CPU. On a GPU they are larger, and the values of a chunk are copied to the host
+    before the next one is computed.
+
+    Parameters
+    ----------
+    net : AutoencoderNet
+        The net with the module, which is set to evaluation mode.
+    function : callable
+        ``(module, batch) -> tensor``, one row of values for each row of the batch.
+    rows : Rows
+        The rows.
+    dtype : dtype, optional
+        The dtype of the array, by default that of the values.
+    finish : callable, default=Tensor.numpy
+        ``tensor -> array``, applied to the values on the host, a chunk at a time.
+
+    Returns
+    -------
+    values : ndarray of shape (n, ...)
+        The values of all rows.
+    """
+    net.module_.eval()
+    n_on_host = chunk_size(rows)
+    with net.precision(), threads.at_most(threads.suited(net.module_, min(len(rows), n_on_host))):
+        size = device_chunk_size(rows, net.module_, net.device)
+        values = (function(net.module_, chunk.rows).cpu() for chunk in Chunks(rows, size))
+        parts = (part for of_chunk in values for part in of_chunk.split(capabilities("cpu").chunk_rows))
+        return _concatenated((finish(_for_numpy(part)) for part in parts), len(rows), dtype)
+
+
+def device_chunk_size(rows: Rows, module: Autoencoder, device: torch.device | str) -> int:
+    """Return the number of rows of a chunk on a device, where nothing is trained."""
+    limits = capabilities(device)
+    layers = [*module.encoder.modules(), *module.decoder.modules()] if limits.chunks_by_layer else []
+    widths = [max(layer.in_features, layer.out_features) for layer in layers if isinstance(layer, nn.Linear)]
+    return max(1, min(limits.chunk_rows, limits.chunk_cells // max(1, rows.n_cells, *widths)))
+
+
+def _for_numpy(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))  # NumPy has no bfloat16
+
+
+def _concatenated(chunks: Iterable[NDArray], n: int, dtype: Any) -> NDArray:
+    """Return chunks of ``n`` rows in all as one array, with no second copy in memory."""
+    whole, start = np.empty(0), 0
+    for chunk in chunks:
+        if start == 0:
+            whole = np.empty((n, *chunk.shape[1:]), dtype or chunk.dtype)
+        whole[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    return whole
