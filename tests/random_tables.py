@@ -325,7 +325,7 @@ def cells_of(table):
 def missing_of(table):
     """Which cells are missing, (n, d)."""
     if isinstance(table, pd.DataFrame):
-        return table.isna().to_numpy()
+        return np.column_stack([np.asarray(table.iloc[:, place].isna()) for place in range(table.shape[1])])
     if isinstance(table, pl.DataFrame):
         return np.array([[c is None or c != c for c in column.to_list()] for column in table.iter_columns()], bool).T
     if issparse(table):

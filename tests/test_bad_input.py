@@ -857,6 +857,15 @@ def test_a_dtype_that_a_fit_refuses_is_refused_afterwards_by_its_column(family, 
             getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": column}))
 
 
+@families
+def test_complex_numbers_are_refused_beside_nullable_ones_as_well(family):
+    rows = pd.DataFrame({"a": pd.Series(X[:, 0], dtype="Float32"), "b": pd.Series(X[:, 1], dtype=">f8")})
+    estimator = tiny(family).fit(rows)
+    for method in ("transform", "score_samples", "impute", "partial_fit"):  # pandas would drop imaginary parts
+        with pytest.raises(TypeError, match="got complex numbers in column 'b'"):
+            getattr(estimator, method)(rows.assign(b=X[:, 1] + 1j))
+
+
 MIXED = {"words": [1, "a"], "truth": [True, 1], "unsortable": [(1,), ("a",)], "uncountable": [[1], [2]]}
 
 

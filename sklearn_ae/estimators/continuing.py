@@ -52,7 +52,8 @@ def check_same_target(target: Target, y: NDArray | None, unlabeled: Any) -> None
 def check_same_classes(target: Target, labels: ArrayLike) -> None:
     """Raise unless the unique labels are the classes of the last fit."""
     if target.classes is not None and not np.array_equal(np.unique(labels), target.classes):
-        raise ValueError(f"classes must stay {target.classes.tolist()} in a continued fit, got {np.unique(labels).tolist()}")
+        found = np.unique(labels).tolist()
+        raise ValueError(f"classes must stay {target.classes.tolist()} in a continued fit, got {found}")
 
 
 def _must_stay(changes: Changes) -> str:

@@ -80,6 +80,16 @@ class FrameContainer(Container):
                 f"{self.label(position)}: convert it, or leave it out"
             )
 
+        if self._is_complex(position):
+            raise TypeError(
+                "columns must hold numbers, truth values or categories, got complex numbers in "
+                f"{self.label(position)}: leave it out, or make two columns of it"
+            )
+
+    @abstractmethod
+    def _is_complex(self, position: int) -> bool:
+        """Whether a column holds complex numbers."""
+
     def _kind_of_objects(self, position: int) -> str:
         values, missing = self.values(position)
         known = values[~missing].tolist()
@@ -177,6 +187,9 @@ class PandasContainer(FrameContainer):
             frame.isetitem(position, _plain(frame.iloc[:, position]))
         return frame
 
+    def _is_complex(self, position: int) -> bool:
+        return getattr(self.native_dtypes[position], "kind", "") == "c"
+
     def _with_nan(self, part: Any) -> Any:
         of_objects = [place for place, dtype in enumerate(part.dtypes) if dtype.kind == "O"]
         part = part.copy(deep=False) if of_objects else part
@@ -241,6 +254,8 @@ class PandasContainer(FrameContainer):
             dense = column.sparse.to_dense().to_numpy(copy=True)
             dense[gaps] = cells
             return type(column)(dense, dtype=column.dtype, index=column.index)
+        if gaps.all() and _is_arrow_dictionary(column.dtype):  # pandas can't write to an empty dictionary
+            return type(column)(cells, dtype=column.dtype, index=column.index)
         if dtype != self.dtypes[position]:
             column = nw.from_native(column, series_only=True).cast(dtype).to_native()
         elif hasattr(column.dtype, "categories"):
@@ -255,6 +270,9 @@ class OtherContainer(FrameContainer):
 
     def _readable(self) -> Any:
         return self.native
+
+    def _is_complex(self, position: int) -> bool:
+        return False  # polars has no such dtype
 
     def _with_nan(self, part: Any) -> Any:
         return part
@@ -329,7 +347,11 @@ def _is_exotic(dtype: Any) -> bool:
     """Whether a pandas dtype holds numbers or categories but is not supported by narwhals."""
     if isinstance(dtype, np.dtype):
         return dtype.kind in "iuf" and (not dtype.isnative or dtype.itemsize > 8)
-    return _is_sparse(dtype) or str(dtype).startswith("dictionary<")  # of Arrow
+    return _is_sparse(dtype) or _is_arrow_dictionary(dtype)  # of Arrow
+
+
+def _is_arrow_dictionary(dtype: Any) -> bool:
+    return str(dtype).startswith("dictionary<")
 
 
 def _is_sparse(dtype: Any) -> bool:

@@ -276,6 +276,20 @@ def test_an_empty_column_of_times_or_lists_takes_the_dtype_of_the_fit(empty, col
             fitted.impute(given)
 
 
+@pytest.mark.parametrize("gaps", [[0, 1, 2], [1]])
+def test_a_dictionary_of_arrow_is_filled_even_if_it_is_empty(gaps):
+    pa = pytest.importorskip("pyarrow")
+    dtype = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+    fitted = tiny().fit(pd.DataFrame({"word": pd.Series(list("abc") * 5, dtype=dtype), "number": np.arange(15.0)}))
+    words = [None if place in gaps else "b" for place in range(3)]
+    given = pd.DataFrame({"word": pd.Series(words, dtype=dtype), "number": [1.0, 2.0, 3.0]}).set_axis([7, 8, 9])
+    filled = fitted.impute(given)
+    assert filled["word"].dtype == dtype
+    assert filled.index.tolist() == [7, 8, 9]
+    assert set(filled["word"]) <= set("abc")
+    assert [filled["word"].iloc[place] for place in range(3) if place not in gaps] == ["b"] * (3 - len(gaps))
+
+
 @pytest.mark.filterwarnings("ignore:no category of column")
 def test_the_imputer_leaves_known_cells_as_they_are():
     table = pd.DataFrame(fit_columns()).assign(id=pd.Series([BIG, None] * (N // 2), dtype="Int64"))
