@@ -89,7 +89,7 @@ CHANGES = {
 }
 # What has to be set as well for a parameter to mean something.
 WITH = {
-    "tol": {"early_stopping": True, "n_iter_no_change": 1},
+    "tol": {"early_stopping": True, "n_iter_no_change": 1, "task": None},
     "n_iter_no_change": {"early_stopping": True, "tol": 100.0},
     "validation_fraction": {"early_stopping": True},
     "corruption": {"corruption_level": 0.5, "corruption": "mask"},

@@ -68,9 +68,10 @@ max_iter : int, default=100
     Maximum number of epochs.
 tol : float, default=1e-4
     Minimum improvement of the validation loss for early stopping, in nats per row.
-early_stopping : bool, default=False
+early_stopping : bool or "auto", default="auto"
     Whether to stop when the loss on validation rows does not improve, and to restore the weights of the best epoch.
-    Validation rows are ``X_val``, or set aside from X.
+    Validation rows are ``X_val``, or set aside from X. The loss is that of the target if validation rows have labels,
+    else that of the whole model. ``"auto"`` stops early if there are at least 200 labelled rows, and never without y.
 validation_fraction : float, default=0.1
     Fraction of the rows set aside for validation, shuffled, and stratified if y holds classes.
 n_iter_no_change : int, default=10

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_ae.estimators import continuing
 from sklearn_ae.estimators.inputs import Schema, check_samples, fresh_random
-from sklearn_ae.estimators.planning import course_of, problem_of
+from sklearn_ae.estimators.planning import course_of, monitored, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.model import Model
 from sklearn_ae.model.samples import Samples
@@ -47,15 +47,17 @@ def fitted_model(
         target = last.model_.target
         continuing.check_same_target(target, samples.y, estimator.unlabeled)
     random = _random(estimator, last)
+    stops = stops_early(estimator, target, samples.y)
     validation: Samples | None = None
     if X_val is None and y_val is not None:
         raise ValueError("y_val needs X_val, the rows that it belongs to, got X_val=None")
     if X_val is not None:
         validation, _ = check_samples(estimator, X_val, y_val, None, last, schema)
-    elif estimator.early_stopping:
+    elif stops:
         strata = None if samples.y is None else target.strata(samples.y)
         samples, validation = samples.split(estimator.validation_fraction, strata, random)
-    return _trained(estimator, last, (samples, validation), schema, target, random)
+    monitor = monitored(target, validation) if stops and validation is not None else None
+    return _trained(estimator, last, (samples, validation), schema, target, random, monitor=monitor)
 
 
 def partially_fitted_model(
@@ -92,7 +94,7 @@ def _trained(
     **course: Any,
 ) -> Model:
     """Fit the encoding, write the recipe and train."""
-    samples, validation = split
+    samples, _ = split
     encoding = fit_encoding(schema, samples, estimator.scale) if last is None else last.model_.encoding
     problem = problem_of(estimator, encoding, target, samples.X.shape[0])
     return train(
@@ -100,7 +102,7 @@ def _trained(
         problem,
         encoding,
         split,
-        course_of(estimator, last, problem, samples.X.dtype, has_validation=validation is not None, **course),
+        course_of(estimator, last, problem, samples.X.dtype, **course),
         random,
         estimator.handle_unknown,
         None if last is None else partial(continuing.load_state, estimator=estimator, last=last),

@@ -4,18 +4,33 @@ from collections.abc import Hashable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sklearn_ae.estimators.parameters import VARIES_IN_STACK, marked, meaning
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.problem import Problem
 from sklearn_ae.model.recipe import Course
+from sklearn_ae.model.samples import Encoding, Samples
 from sklearn_ae.model.targets import Target
-from sklearn_ae.tables.encoding import Encoding
 from sklearn_ae.training.callbacks import check_callbacks, early_stopping
 from sklearn_ae.training.devices import capabilities
 
 FULL_BATCH = 256  # batch_size="auto": maximum number of rows that are trained as one batch, ...
 BATCH = 128  # ... and the number of rows per batch of larger tables
+MIN_LABELED = 200  # early_stopping="auto": minimum number of labelled rows
+
+
+def stops_early(estimator: AutoencoderState, target: Target, y: NDArray | None) -> bool:
+    """Whether a fit stops early: ``"auto"`` stops by the target, if there are enough labelled rows for a split."""
+    if not isinstance(estimator.early_stopping, str):
+        return bool(estimator.early_stopping)
+    return y is not None and int(np.count_nonzero(target.is_labeled(y))) >= MIN_LABELED
+
+
+def monitored(target: Target, validation: Samples) -> str:
+    """Return the validation loss that early stopping monitors: that of the target, if validation rows have labels."""
+    has_labels = validation.y is not None and target.is_labeled(validation.y).any()
+    return "valid_target" if has_labels else "valid_loss"
 
 
 def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, n_rows: int) -> Problem:
@@ -43,15 +58,31 @@ def course_of(
     problem: Problem,
     dtype: np.dtype,
     *,
-    has_validation: bool,
+    monitor: str | None = None,
     max_epochs: int | None = None,
     schedule: str | None = None,
 ) -> Course:
-    """Return the settings of a training; ``max_epochs`` and ``schedule`` replace those of the estimator."""
+    """Return the settings of a training.
+
+    Parameters
+    ----------
+    estimator : AutoencoderState
+        The parameters.
+    last : AutoencoderState or None
+        The fit that is continued.
+    problem : Problem
+        The problem of the fit.
+    dtype : dtype
+        Data type of the rows.
+    monitor : str, optional
+        Validation loss for early stopping; None means no early stopping.
+    max_epochs, schedule : optional
+        Replace those of the estimator.
+    """
     device = _device(estimator.device)
     callbacks = list(check_callbacks(estimator.callbacks or []))
-    if estimator.early_stopping and has_validation:
-        callbacks.append(early_stopping(estimator.n_iter_no_change, estimator.tol, bool(estimator.verbose)))
+    if monitor is not None:
+        callbacks.append(early_stopping(monitor, estimator.n_iter_no_change, estimator.tol, bool(estimator.verbose)))
     return Course(
         torch.float64 if _is_double(estimator, last, problem, dtype, device) else torch.float32,
         device,

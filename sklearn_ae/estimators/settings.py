@@ -58,7 +58,7 @@ class Settings:
     weight_decay: Annotated[float, Float(0), VARIES_IN_STACK] = 0.0
     max_iter: Annotated[int, Int(1), VARIES_IN_STACK] = 100
     tol: Annotated[float, Float(0), VARIES_IN_STACK] = 1e-4
-    early_stopping: Annotated[bool, Bool(), VARIES_IN_STACK] = False
+    early_stopping: Annotated[bool | str, OneOf("auto"), Bool(), VARIES_IN_STACK] = "auto"
     validation_fraction: Annotated[float, Float(0, 1, closed_low=False), VARIES_IN_STACK] = 0.1
     n_iter_no_change: Annotated[int, Int(1), VARIES_IN_STACK] = 10
     warm_start: Annotated[bool, Bool(), VARIES_IN_STACK] = False

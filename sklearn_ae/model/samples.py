@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sklearn_ae.model.targets import Target
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.tables.encoding import Encoding
+from sklearn_ae.tables.encoding import Encoding as Encoding
 from sklearn_ae.tables.sources import Source
 from sklearn_ae.training.batches import EncodedRows, Rows
 from sklearn_ae.training.net import AutoencoderNet

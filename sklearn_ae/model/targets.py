@@ -50,6 +50,10 @@ class Target(ABC):
         """Return the encoded target and the weight of each row in its loss, each (n,); 0 for unlabelled rows."""
 
     @abstractmethod
+    def is_labeled(self, y: NDArray) -> NDArray[np.bool_]:
+        """Return a mask of the labelled rows, (n,)."""
+
+    @abstractmethod
     def strata(self, y: NDArray) -> NDArray | None:
         """Return the strata of a split into training and validation rows, (n,), or None."""
 
@@ -77,6 +81,10 @@ class NoTarget(Target):
         if y is not None:
             raise ValueError("the estimator was fitted without y, so that it has no head to train: fit it anew with y")
         return None, None
+
+    def is_labeled(self, y: NDArray) -> NDArray[np.bool_]:
+        """Return a mask of False: labels have no meaning."""
+        return np.zeros(len(y), dtype=bool)
 
     def strata(self, y: NDArray) -> None:
         """Return None: there is nothing to stratify by."""
@@ -143,6 +151,10 @@ class ClassTarget(Target):
                     f"class_weight={self.class_weight!r}"
                 )
         return self
+
+    def is_labeled(self, y: NDArray) -> NDArray[np.bool_]:
+        """Return a mask of the labelled rows, (n,)."""
+        return ~is_unlabeled(y, self.unlabeled)
 
     def strata(self, y: NDArray) -> NDArray[np.int64]:
         """Return class indices, -1 for unlabelled rows."""
@@ -248,6 +260,10 @@ class ValueTarget(Target):
         encoded = np.zeros(len(y))
         encoded[labeled] = (_numbers(y[labeled]) - self.location) / self.spread
         return encoded, labeled * weight
+
+    def is_labeled(self, y: NDArray) -> NDArray[np.bool_]:
+        """Return a mask of the labelled rows, (n,)."""
+        return ~is_unlabeled(y, self.unlabeled)
 
     def strata(self, y: NDArray) -> None:
         """Return None: values are not stratified."""

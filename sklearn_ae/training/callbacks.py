@@ -7,10 +7,10 @@ from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring
 from skorch.utils import noop
 
 
-def early_stopping(patience: int, tol: float, verbose: bool) -> Callback:
-    """Return the callback that stops when the validation loss no longer improves, and restores the best weights."""
+def early_stopping(monitor: str, patience: int, tol: float, verbose: bool) -> Callback:
+    """Return the callback that stops when a validation loss does not improve, and restores the best weights."""
     return EarlyStopping(
-        "valid_loss",
+        monitor,
         patience=patience,
         threshold=tol,
         threshold_mode="abs",

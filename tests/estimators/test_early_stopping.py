@@ -1,0 +1,68 @@
+"""Early stopping by default: by the target, where there are enough labelled rows for a split."""
+
+import numpy as np
+import pytest
+
+from sklearn_ae.estimators.planning import MIN_LABELED
+from tests.families import families, tiny
+
+RNG = np.random.default_rng(0)
+N = 300
+X = RNG.normal(size=(N, 5))
+CLASSES = RNG.integers(0, 2, N)  # noise: the loss on other rows soon increases
+VALUES = RNG.normal(size=N)
+LONG = {"max_iter": 60, "tol": 0.0, "learning_rate": 0.03, "hidden_layer_sizes": (32,)}
+
+
+def has_validation(estimator):
+    return "valid_loss" in estimator.history_
+
+
+@families
+@pytest.mark.parametrize(
+    ("task", "y"), [("classification", CLASSES), ("regression", VALUES)], ids=["classes", "values"]
+)
+def test_a_fit_with_enough_labels_stops_at_the_best_epoch_of_the_target(family, task, y):
+    estimator = tiny(family, task=task, **LONG).fit(X, y)
+    loss = estimator.history_["valid_target"].to_numpy()
+    assert len(loss) < 60
+    assert len(loss) - 1 - loss.argmin() == estimator.n_iter_no_change
+    again = tiny(family, task=task, early_stopping=True, **LONG).fit(X, y)
+    assert np.array_equal(again.transform(X), estimator.transform(X))
+    last = tiny(family, task=task, early_stopping=True, **LONG | {"n_iter_no_change": 1000}).fit(X, y)
+    best = int(last.history_["valid_target"].to_numpy().argmin())
+    assert best == loss.argmin()
+    assert np.allclose(last.transform(X), estimator.transform(X))  # both restored the best epoch
+
+
+@families
+def test_a_fit_without_labels_trains_on_all_rows(family):
+    for estimator in (tiny(family).fit(X), tiny(family, task=None).fit(X, CLASSES)):
+        assert not has_validation(estimator)
+        assert estimator.n_iter_ == estimator.max_iter
+
+
+@pytest.mark.parametrize(("n", "stops"), [(MIN_LABELED - 1, False), (MIN_LABELED, True)])
+def test_labelled_rows_decide(n, stops):
+    assert has_validation(tiny().fit(X[:n], CLASSES[:n])) is stops
+    y = np.where(np.arange(N) < n, CLASSES, -1)
+    assert has_validation(tiny(unlabeled=-1).fit(X, y)) is stops
+
+
+def test_a_partial_fit_and_a_fit_without_early_stopping_train_on_all_rows():
+    assert not has_validation(tiny().partial_fit(X, CLASSES, classes=[0, 1]))
+    assert not has_validation(tiny(early_stopping=False).fit(X, CLASSES))
+
+
+def test_validation_rows_without_labels_are_monitored_by_the_loss_of_the_model():
+    estimator = tiny(**LONG | {"early_stopping": True}).fit(X, CLASSES, X_val=X[:50] + 3.0)
+    history = estimator.history_
+    assert (history["valid_target"] == 0).all()
+    assert len(history) - 1 - history["valid_loss"].to_numpy().argmin() in (0, estimator.n_iter_no_change)
+
+
+def test_a_continued_fit_stops_early_as_well():
+    estimator = tiny(warm_start=True, **LONG).fit(X, CLASSES)
+    before = len(estimator.history_)
+    estimator.fit(X, CLASSES)
+    assert before < len(estimator.history_) < before + 60
