@@ -29,7 +29,7 @@ def write_tables(folder: Path) -> None:
     _write(folder / "speed_growth.csv", _growth(_result("speed_growth")["results"]))
     _write(folder / "speed_threads.csv", _threads(_result("speed_threads")["results"]))
     _draw_speed(fits, folder / "speed.png")
-    for table in ("imputation", "synthetic", "codes", "heads"):
+    for table in ("imputation", "synthetic", "codes", "heads", "stopping"):
         name = "mixed_codes" if table == "codes" else table
         _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
     _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))

@@ -324,12 +324,12 @@ class Calls(RuleBasedStateMachine):
     def fit(self, data):
         table = self.rows(data)
         y, weight = self.draw_fit(data, table)
-        watched = data.draw(st.none() | st.none() | st.none() | tables(like=table))
+        validation = data.draw(st.none() | st.none() | st.none() | tables(like=table))
         goes_on = self.fit_on is not None and self.settings.get("warm_start", False)
-        must = table.is_usual and y is None and weight is None and watched is None and not goes_on
+        must = table.is_usual and y is None and weight is None and validation is None and not goes_on
         must = must and self.is_plain(self.settings) and not self.settings.get("early_stopping")
         fitted = self.call(
-            lambda X, y, w, v: self.estimator.fit(X, y, sample_weight=w, X_val=v), table, y, weight, watched,
+            lambda X, y, w, v: self.estimator.fit(X, y, sample_weight=w, X_val=v), table, y, weight, validation,
             moves=True, must=must,
         )  # fmt: skip
         if fitted is not REFUSED:

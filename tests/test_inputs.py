@@ -249,14 +249,14 @@ def test_a_gap_costs_nothing_in_training(family, batch_size):
 
 @families
 def test_a_gap_among_the_rows_to_watch_costs_nothing(family):
-    watched = np.nan_to_num(with_gaps(), nan=1e6)
+    validation = np.nan_to_num(with_gaps(), nan=1e6)
     seen = tiny(family).fit(X, X_val=with_gaps()).history_["valid_reconstruction"]
-    assert seen.iloc[0] < tiny(family).fit(X, X_val=watched).history_["valid_reconstruction"].iloc[0] / 1e3
+    assert seen.iloc[0] < tiny(family).fit(X, X_val=validation).history_["valid_reconstruction"].iloc[0] / 1e3
 
 
 @families
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_rows_without_a_target_may_be_watched_and_may_follow(family, task):
+def test_validation_rows_and_later_rows_may_have_no_target(family, task):
     y = Y if task == "classification" else VALUES
     estimator = tiny(family, task=task).fit(X, y, X_val=X[:9])
     assert np.array_equal(estimator.transform(X), tiny(family, task=task).fit(X, y).transform(X))

@@ -40,7 +40,7 @@ tiny = partial(families_tiny, activation="relu")
 
 
 def overfitting(family=RegularizedAutoencoder, **settings):
-    """Few rows of pure noise and a large network: the watched loss soon rises again."""
+    """Few rows of pure noise and a large network: the validation loss soon rises again."""
     settings = {"hidden_layer_sizes": (64,), "n_components": 3, "max_iter": 400, "learning_rate": 0.02} | settings
     settings = {"learning_rate_schedule": "constant"} | settings
     return tiny(family, early_stopping=True, **settings)
@@ -61,8 +61,8 @@ def same_state(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def watched_loss(estimator, rows, y=None):
-    """The watched loss of rows at the weights as they are, with the draws of the fit."""
+def validation_loss(estimator, rows, y=None):
+    """The validation loss of rows at the weights as they are, with the draws of the fit."""
     fitted = estimator.net_
     model = estimator.model_
     (chunk,) = fitted.get_iterator(Samples(Array(rows), y).encoded(model.encoding, model.target, fitted))
@@ -116,7 +116,7 @@ def test_early_stopping_stops_and_keeps_the_best_weights(family):
     assert estimator.n_iter_ < 400
     assert losses.argmin() == estimator.n_iter_ - 1 - 10
     assert losses.iloc[-1] > losses.min()
-    assert watched_loss(estimator, NOISE_VAL) == pytest.approx(losses.min(), rel=1e-6)
+    assert validation_loss(estimator, NOISE_VAL) == pytest.approx(losses.min(), rel=1e-6)
 
 
 def test_the_best_weights_are_those_that_a_user_sees():
@@ -129,7 +129,7 @@ def test_a_fit_that_ends_at_max_iter_keeps_the_best_weights_as_well():
     losses = estimator.history_["valid_loss"]
     assert estimator.n_iter_ == 60
     assert losses.argmin() < 59
-    assert watched_loss(estimator, NOISE_VAL) == pytest.approx(losses.min(), rel=1e-6)
+    assert validation_loss(estimator, NOISE_VAL) == pytest.approx(losses.min(), rel=1e-6)
 
 
 @pytest.mark.parametrize("patience", [1, 3])
@@ -138,15 +138,15 @@ def test_an_improvement_below_tol_does_not_count(patience):
     assert estimator.n_iter_ == 1 + patience
 
 
-def test_without_early_stopping_rows_are_watched_and_nothing_stops():
+def test_without_early_stopping_validation_rows_are_evaluated_and_nothing_stops():
     settings = {"early_stopping": False, "n_iter_no_change": 1, "tol": 1e6, "max_iter": 6}
-    watched, plain = overfitting().set_params(**settings), overfitting().set_params(**settings)
-    watched.fit(NOISE, X_val=NOISE_VAL)
+    validated, plain = overfitting().set_params(**settings), overfitting().set_params(**settings)
+    validated.fit(NOISE, X_val=NOISE_VAL)
     plain.fit(NOISE)
-    assert watched.n_iter_ == 6
-    assert "valid_loss" in watched.history_
+    assert validated.n_iter_ == 6
+    assert "valid_loss" in validated.history_
     assert "valid_loss" not in plain.history_
-    assert torch.equal(weights_of(watched), weights_of(plain))
+    assert torch.equal(weights_of(validated), weights_of(plain))
 
 
 @pytest.fixture
@@ -172,11 +172,13 @@ def test_rows_are_set_aside_by_class(splits, fraction, n_aside):
     assert len(kept.X) == N - n_aside
 
 
-def test_rows_set_aside_are_watched_and_not_trained_on(splits):
+def test_validation_rows_are_evaluated_and_not_trained_on(splits):
     estimator = tiny(early_stopping=True, scale=False, tol=0.0).fit(X, Y)
     ((kept, aside),) = splits
     alone = tiny(early_stopping=True, scale=False, tol=0.0).fit(kept.X, kept.y, X_val=aside.X, y_val=aside.y)
-    assert estimator.history_["valid_loss"].min() == pytest.approx(watched_loss(estimator, aside.X, aside.y), rel=1e-6)
+    assert estimator.history_["valid_loss"].min() == pytest.approx(
+        validation_loss(estimator, aside.X, aside.y), rel=1e-6
+    )
     assert alone.net_.history[0, "train_batch_count"] == estimator.net_.history[0, "train_batch_count"]
     assert alone.loss_curve_[-1] == pytest.approx(estimator.loss_curve_[-1], rel=0.5)  # other weights, the same rows
 
@@ -204,7 +206,7 @@ def test_the_target_of_validation_rows_counts(family):
 
 
 @pytest.mark.parametrize("chunk", [4, 7, 1024])
-def test_the_watched_target_is_the_mean_over_all_labelled_rows(chunk, monkeypatch):
+def test_the_validation_target_is_the_mean_over_all_labelled_rows(chunk, monkeypatch):
     monkeypatch.setitem(KINDS, "cpu", replace(HOST, chunk_rows=chunk))
     some = np.where(np.arange(30) < 5, Y_VAL, -1)
     whole = tiny(unlabeled=-1).fit(X, np.where(np.arange(N) == 7, -1, Y), X_val=X_VAL, y_val=some)

@@ -16,7 +16,7 @@ CORRUPTION_LEVEL = 0.3  # fraction of masked cells while training
 
 
 class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Fill missing cells with what an autoencoder expects them to be, given the other cells of their row.
+    """Impute missing cells by an autoencoder, given the observed cells of their row.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
     estimator_ : estimator
         The fitted autoencoder.
     n_features_in_ : int
-        Columns seen in ``fit``.
+        Number of columns seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, where all are strings.
+        Names of the columns, if all are strings.
 
     See Also
     --------
@@ -69,7 +69,7 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Train the autoencoder.
+        """Fit the autoencoder.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
         return self
 
     def _check(self) -> None:
-        """Raise unless the parameters are what they should be."""
+        """Raise unless the parameters are valid."""
         if not (self.estimator is None or isinstance(self.estimator, BaseAutoencoder)):
             raise TypeError(f"estimator must be an autoencoder or None, got {self.estimator!r}")
         if not Bool().admits(self.sample_posterior):
@@ -99,7 +99,7 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
         check_random(self.random_state)
 
     def _autoencoder(self) -> BaseAutoencoder:
-        """Return what is trained."""
+        """Return the autoencoder to be fitted."""
         if self.estimator is None:
             return RegularizedAutoencoder(corruption_level=CORRUPTION_LEVEL, random_state=self.random_state)
         estimator = clone(self.estimator)
@@ -127,12 +127,12 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
 
     @property
     def n_features_in_(self) -> int:
-        """Columns seen in ``fit``."""
+        """Number of columns seen in ``fit``."""
         return self.estimator_.n_features_in_
 
     @property
     def feature_names_in_(self) -> Any:
-        """Their names."""
+        """Names of the columns, if all are strings."""
         return self.estimator_.feature_names_in_
 
     def __sklearn_tags__(self) -> Tags:

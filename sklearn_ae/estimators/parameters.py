@@ -3,6 +3,7 @@
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from inspect import isabstract
 from math import inf
 from numbers import Integral, Real
 from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
@@ -137,14 +138,14 @@ class Instance:
 
 
 class Subclass:
-    """A subclass of a class, not the class itself."""
+    """A subclass of an abstract class that can be instantiated."""
 
     def __init__(self, base: type) -> None:
         self.base = base
 
     def admits(self, value: Any) -> bool:
         """Whether the value is valid."""
-        return isinstance(value, type) and issubclass(value, self.base) and value is not self.base
+        return isinstance(value, type) and issubclass(value, self.base) and not isabstract(value)
 
     def __str__(self) -> str:
         return f"a subclass of {self.base.__name__}"

@@ -25,6 +25,7 @@ COLUMN = (
     "example using ravel()"
 )
 NO_CLASSES = "y must be None after a fit without classes, got a class: fit with y and task='classification'"
+NO_TARGET = "y must be given to fit before it can be predicted, got a fit without y"
 MANY_CLASSES = 50  # number of numeric classes from which on y probably holds values
 
 
@@ -91,11 +92,11 @@ class NoTarget(Target):
 
     def predict(self, outputs: NDArray) -> NDArray:
         """Raise: there is no head."""
-        raise NotImplementedError("a fit without y has no predictions")
+        raise ValueError(NO_TARGET)
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Raise: there is no head."""
-        raise NotImplementedError("a fit without y has no predictions")
+        raise ValueError(NO_TARGET)
 
     def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
         """Raise: there are no classes."""

@@ -1,1 +1,1 @@
-"""What is minimised: losses, terms and kinds of column."""
+"""What is minimised: losses, terms, priors, and integrals over codes."""

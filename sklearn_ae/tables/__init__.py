@@ -1,1 +1,1 @@
-"""A DataFrame or array, and the tensors that a module sees."""
+"""Tables: containers, columns, and the encoding of rows as tensors."""

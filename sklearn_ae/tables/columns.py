@@ -18,8 +18,7 @@ UNKNOWN = -1  # stands for a category that was not in the fit
 class Kind(Protocol):
     """The part of a numeric likelihood that tables use.
 
-    Columns of equal kinds are modelled together, so a kind must be hashable. One for which every number is valid may
-    set ``accepts_all = True``: the rows are then not read for its check.
+    Columns of equal kinds are modelled together, so a kind must be hashable.
     """
 
     @property
@@ -29,6 +28,10 @@ class Kind(Protocol):
     @property
     def is_scaled(self) -> bool:
         """Whether the columns are standardised."""
+
+    @property
+    def accepts_all(self) -> bool:
+        """Whether every number is valid, so that the rows need not be read for a check."""
 
     def check(self, values: NDArray) -> None:
         """Raise a ValueError unless the likelihood is defined for all values, which are of any shape and not NaN."""

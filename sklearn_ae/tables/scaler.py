@@ -280,7 +280,7 @@ def _check_variance(mean: NDArray, variance: NDArray, labels: Sequence[Any]) -> 
     too_large = ~np.isfinite(mean) | ~np.isfinite(variance)
     if too_large.any():
         raise ValueError(
-            "X must have a finite variance, got numbers that are too large for one in columns "
+            "X must have a finite variance, got infinite numbers, or ones that are too large, in columns "
             f"{_named(too_large, labels)}"
         )
 

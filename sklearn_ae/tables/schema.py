@@ -209,7 +209,7 @@ class Schema:
         """Raise a ValueError unless the known values of all numeric columns are in the range of their likelihood."""
         start = 0
         for kind, n in self.layout.numeric.items():
-            if not getattr(kind, "accepts_all", False):
+            if not kind.accepts_all:
                 for values in source.known_values(slice(start, start + n)):
                     kind.check(values)
             start += n
@@ -337,5 +337,7 @@ def _likelihood(asked: Any, kinds: Mapping[str, Kind]) -> Kind | None:
     if not isinstance(asked, str) and isinstance(asked, Kind):
         return asked
     if not isinstance(asked, str) or asked not in ("auto", *kinds):
-        raise ValueError(f"likelihood of a column must be one of {['auto', *kinds]}, got {asked!r}")
+        raise ValueError(
+            f"likelihood of a column must be one of {['auto', *kinds]} or a class of likelihoods, got {asked!r}"
+        )
     return None if asked == "auto" else kinds[asked]

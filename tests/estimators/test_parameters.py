@@ -19,8 +19,12 @@ from sklearn_ae.estimators.parameters import (
     LayerSizes,
     OneOf,
     Scalar,
+    Subclass,
     check_parameters,
 )
+from sklearn_ae.likelihoods.counts import Counts, Poisson
+from sklearn_ae.likelihoods.gaussian import UnitGaussian
+from sklearn_ae.likelihoods.numeric import Numeric
 
 ADMITTED = [
     (Int(1), [1, 7, np.int64(1), np.int8(3), np.uint16(2)]),
@@ -36,6 +40,7 @@ ADMITTED = [
     (LayerSizes(), [(), [], (1,), [128, 64], (np.int64(3), 2), np.array([4, 5])]),
     (Scalar(), [None, 0, "x", b"x", nan]),
     (Instance(str, dict), ["", {}]),
+    (Subclass(Numeric), [Poisson, UnitGaussian]),
 ]
 REFUSED = [
     (Int(1), [0, -1, 1.0, 1.5, "1", None, True, np.True_, np.float64(1), nan, (1,)]),
@@ -52,6 +57,7 @@ REFUSED = [
     (LayerSizes(), [64, None, "64", (0,), (1.5,), (True,), [[3]], {3: 4}, (64, "a"), (-1,)]),
     (Scalar(), [(), [0], {}, {1}, np.array([0, 1]), np.array(0)]),
     (Instance(str), [b"", 1, None]),
+    (Subclass(Numeric), [Numeric, Counts, Poisson(1), "poisson", int, None]),
 ]
 
 
@@ -89,6 +95,7 @@ def test_a_string_out_of_a_numpy_array_is_a_string(value):
         (Function(), "a callable"),
         (LayerSizes(), "a tuple of ints in the range [1, inf)"),
         (Instance(str, dict), "an instance of str or dict"),
+        (Subclass(Numeric), "a subclass of Numeric"),
     ],
 )
 def test_a_rule_says_what_it_admits(rule, words):

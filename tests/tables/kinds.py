@@ -16,6 +16,7 @@ class Between:
     low: float = -np.inf
     high: float = np.inf
     is_scaled: bool = False
+    accepts_all: bool = False
 
     def check(self, values):
         if values.min(initial=self.low) < self.low or values.max(initial=self.high) > self.high:

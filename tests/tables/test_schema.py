@@ -103,7 +103,7 @@ def test_equal_likelihoods_are_modelled_together():
 
 
 def test_a_likelihood_may_be_any_object_with_its_attributes():
-    own = SimpleNamespace(name="own", is_scaled=False, check=lambda values: None)
+    own = SimpleNamespace(name="own", is_scaled=False, accepts_all=False, check=lambda values: None)
     own = type("Own", (), vars(own))()
     schema, _ = schema_of(np.ones((3, 2)), likelihood=own)
     assert schema.layout.numeric == {own: 2}
@@ -117,7 +117,10 @@ def test_an_empty_layout_counts_nothing():
 # Invalid options
 
 REFUSED = {
-    "name": ({"likelihood": "other"}, r"likelihood of a column must be one of \['auto', 'gaussian', .*\], got 'other'"),
+    "name": (
+        {"likelihood": "other"},
+        r"likelihood of a column must be one of \['auto', 'gaussian', .*\] or a class of likelihoods, got 'other'",
+    ),
     "value": ({"likelihood": {"wide": "other"}}, "likelihood of a column must be one of .*, got 'other'"),
     "number": ({"likelihood": {"wide": 3}}, "likelihood of a column must be one of .*, got 3"),
     "column": ({"likelihood": {"no": "wide"}}, r"likelihood must name columns of X, got \['no'\] among \['many'"),
@@ -241,7 +244,9 @@ def test_values_are_checked_by_the_likelihood_of_their_column(kind, row, monkeyp
 
 def test_likelihoods_do_not_check_missing_values():
     met = []
-    own = type("Own", (), {"name": "own", "is_scaled": False, "check": staticmethod(met.append)})()
+    own = type(
+        "Own", (), {"name": "own", "is_scaled": False, "accepts_all": False, "check": staticmethod(met.append)}
+    )()
     rows = np.array([[1.0, np.nan], [np.nan, 2.0]])
     for container in (ArrayContainer(rows), SparseContainer(csr_matrix(rows)), frame_container(pd.DataFrame(rows))):
         Schema.learn(container, options(likelihood=own)).source(container, "ignore")
