@@ -23,6 +23,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
 Y = np.arange(30) % 3
 VALUES = X @ [1.0, -1.0, 0.5, 0.0]
+READOUTS = ["score_cells", "explain_codes"]  # of columns
 
 
 @lru_cache
@@ -121,6 +122,7 @@ def test_rows_that_are_no_table_of_finite_numbers_are_refused_in_partial_fit(fam
 @bad_rows
 def test_rows_that_are_no_table_of_finite_numbers_are_refused_afterwards(family, rows, match):
     methods = ["transform", "predict", "predict_proba", "predict_log_proba", "score", "score_samples"]
+    methods += READOUTS
     estimator = fitted(family)
     before = learned(estimator)
     for method in methods + (["discriminate"] if family is AdversarialAutoencoder else []):
@@ -134,7 +136,7 @@ def test_rows_that_are_no_table_of_finite_numbers_are_refused_afterwards(family,
 def test_another_number_of_columns_is_refused(family, columns):
     rows = np.ones((5, columns))
     match = f"X has {columns} features, but {family.__name__} is expecting 4 features"
-    for method in ["transform", "predict", "predict_proba", "score", "score_samples", "partial_fit"]:
+    for method in ["transform", "predict", "predict_proba", "score", "score_samples", *READOUTS, "partial_fit"]:
         check_refused(fitted(family), lambda e, method=method: getattr(e, method)(rows), match)
     check_refused(fitted(family, warm_start=True), lambda e: e.fit(rows, [0, 1, 2, 0, 1]), match)
 
@@ -175,7 +177,7 @@ def test_a_random_state_that_is_none_is_refused_by_sample(family):
 def test_an_unfitted_estimator_says_so(family):
     from sklearn.exceptions import NotFittedError
 
-    calls = ["transform", "predict", "predict_proba", "score", "score_samples", "inverse_transform"]
+    calls = ["transform", "predict", "predict_proba", "score", "score_samples", *READOUTS, "inverse_transform"]
     for method in calls + (["discriminate"] if family is AdversarialAutoencoder else []):
         with pytest.raises(NotFittedError, match="not fitted yet"):
             getattr(tiny(family), method)(X)
@@ -755,7 +757,7 @@ def test_the_warning_of_a_column_without_a_value_points_to_the_line_of_the_user(
 # Numbers beyond the reach of the arithmetic
 
 
-METHODS = ["transform", "predict", "predict_proba", "predict_log_proba", "score", "score_samples", "impute"]
+METHODS = ["transform", "predict", "predict_proba", "predict_log_proba", "score", "score_samples", *READOUTS, "impute"]
 
 
 def in_pandas(rows):
@@ -824,7 +826,7 @@ def test_a_table_that_is_none_is_refused_in_words(family, rows, error, match):
     with pytest.raises(error, match=match):
         tiny(family).fit(rows)
     estimator = tiny(family).fit(pd.DataFrame({"c": ["a", "b"] * 5}))
-    for method in ("transform", "score_samples", "impute"):
+    for method in ("transform", "score_samples", *READOUTS, "impute"):
         with pytest.raises((ValueError, TypeError), match=rf"{match}|DataFrame|feature"):
             getattr(estimator, method)(rows)
 
@@ -833,7 +835,7 @@ def test_a_table_that_is_none_is_refused_in_words(family, rows, error, match):
 @pytest.mark.parametrize("library", [pd, pl])
 def test_a_word_in_a_column_of_numbers_is_refused_by_its_column(family, library):
     estimator = tiny(family).fit(library.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
-    for method in ("transform", "score_samples", "impute"):
+    for method in ("transform", "score_samples", *READOUTS, "impute"):
         with pytest.raises(ValueError, match="in column 'b': could not convert string to float: 'word'"):
             getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": ["word"]}))
 
@@ -852,7 +854,7 @@ REFUSED = {
 def test_a_dtype_that_a_fit_refuses_is_refused_afterwards_by_its_column(family, column):
     library = pd if isinstance(column, pd.Series) else pl
     estimator = tiny(family).fit(library.DataFrame({"a": X[:, 0], "b": X[:, 1]}))
-    for method in ("transform", "score_samples", "impute"):
+    for method in ("transform", "score_samples", *READOUTS, "impute"):
         with pytest.raises((TypeError, ValueError), match="must hold numbers.*in column 'b'"):
             getattr(estimator, method)(library.DataFrame({"a": [1.0], "b": column}))
 

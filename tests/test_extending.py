@@ -66,6 +66,8 @@ def test_an_extended_estimator_encodes_scores_fills_and_generates(extended):
     assert model.transform(GAPS).shape == (60, 2)
     assert model.inverse_transform(model.transform(GAPS)).shape == GAPS.shape
     assert np.isfinite(model.score_samples(GAPS)).all()
+    assert np.array_equal(np.isfinite(model.score_cells(GAPS)), np.isfinite(GAPS))
+    assert np.isfinite(model.explain_codes(GAPS)).all(axis=None)
     assert np.isfinite(model.impute(GAPS)).all()
     assert np.isfinite(model.impute(GAPS, n_draws=2, random_state=0)[1]).all()
     assert model.sample(7, random_state=0).shape == (7, 4)
@@ -144,6 +146,7 @@ CELLS, OUTPUT = torch.from_numpy(RANDOM.normal(size=(2, 5, 3)))
 def test_the_loss_of_the_likelihood_is_its_negative_log_density(laplace):
     density = stats.laplace(OUTPUT.numpy(), laplace.scale.numpy())
     assert laplace.loss(CELLS, OUTPUT).numpy() == pytest.approx(-density.logpdf(CELLS.numpy()).sum(1))
+    assert laplace.cell_loss(CELLS, OUTPUT).numpy() == pytest.approx(-density.logpdf(CELLS.numpy()))
     assert torch.allclose(laplace.loss(CELLS[:1], OUTPUT[:1]), laplace.loss(CELLS, OUTPUT)[:1])
 
 

@@ -424,6 +424,28 @@ class Calls(RuleBasedStateMachine):
             assert (std >= 0).all()
 
     @rule(data=st.data())
+    def score_cells(self, data):
+        table = self.rows(data)
+        cells = self.call(lambda X: self.estimator.score_cells(X), table, must=self.fits_in(table))
+        if cells is REFUSED:
+            return
+        assert cells.shape == (table.n, len(table.columns))
+        assert not np.isinf(np.asarray(cells, dtype=float)).any()
+        if not isinstance(self.estimator, VariationalAutoencoder):
+            rows = self.call(lambda X: self.estimator.score_samples(X), table, must=True)
+            total = np.nansum(np.asarray(cells, dtype=float), axis=1)
+            np.testing.assert_allclose(total, rows, rtol=1e-3, atol=1e-2)
+
+    @rule(data=st.data(), max_samples=st.sampled_from([1, 500, 0, None]))
+    def explain_codes(self, data, max_samples):
+        table = self.rows(data)
+        must = max_samples in (1, 500) and table.n > 1 and self.fits_in(table)
+        effects = self.call(lambda X: self.estimator.explain_codes(X, max_samples), table, must=must)
+        if effects is not REFUSED:
+            assert effects.shape == (len(table.columns), self.fitted_with["n_components"])
+            assert (np.isfinite(effects) & (effects >= 0)).all(axis=None)
+
+    @rule(data=st.data())
     def score(self, data):
         table = self.rows(data)
         y, weight = self.draw_fit(data, table)

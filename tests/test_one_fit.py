@@ -55,6 +55,9 @@ READS = {
     "score with y": lambda e: e.score(ROWS, Y[:4]),
     "score_samples": lambda e: e.score_samples(ROWS),
     "score_samples of the other table": lambda e: e.score_samples(OTHER_ROWS),
+    "score_cells": lambda e: e.score_cells(ROWS),
+    "score_cells of the other table": lambda e: e.score_cells(OTHER_ROWS),
+    "explain_codes": lambda e: e.explain_codes(ROWS),
     "inverse_transform": lambda e: e.inverse_transform(CODES),
     "inverse_transform of other codes": lambda e: e.inverse_transform(OTHER_CODES),
     "sample": lambda e: e.sample(3, random_state=0),
@@ -245,7 +248,7 @@ def test_a_table_of_kinds_comes_back_as_it_was_fitted_whatever_is_set_afterwards
         handle_unknown="error", categorical_features=None, scale=False, min_frequency=9
     )
     new = table.head(6).assign(kind="new")
-    for method in ("transform", "score_samples", "impute"):
+    for method in ("transform", "score_samples", "score_cells", "explain_codes", "impute"):
         found, expected = (getattr(e, method)(new) for e in (changed, fitted))
         np.testing.assert_array_equal(found, expected)
     assert changed.sample(4, random_state=0).equals(fitted.sample(4, random_state=0))

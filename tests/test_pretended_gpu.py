@@ -70,6 +70,8 @@ def answers(estimator, rows=X):
         "codes": codes,
         "restored": estimator.inverse_transform(codes),
         "scores": estimator.score_samples(few),
+        "scores of cells": estimator.score_cells(few),
+        "effects": estimator.explain_codes(few),
         "probabilities": estimator.predict_proba(rows),
         "samples": estimator.sample(4, random_state=0),
         "samples of a class": estimator.sample(2, y=0, random_state=0),

@@ -102,7 +102,7 @@ def test_a_pickle_gives_the_same_answers_and_can_go_on(name):
     X, y = table()
     model = fitted(name, X, y)
     copy = pickle.loads(pickle.dumps(model))
-    for method in ("transform", "score_samples", "predict"):
+    for method in ("transform", "score_samples", "score_cells", "explain_codes", "predict"):
         np.testing.assert_array_equal(getattr(model, method)(X), getattr(copy, method)(X))
     np.testing.assert_array_equal(model.partial_fit(X, y).transform(X), copy.partial_fit(X, y).transform(X))
 
@@ -111,7 +111,7 @@ def test_a_pickle_gives_the_same_answers_and_can_go_on(name):
 def test_a_row_is_scored_and_encoded_by_itself(name):
     X, y = table()
     model = fitted(name, X, y)
-    for method in ("transform", "score_samples", "predict_proba"):
+    for method in ("transform", "score_samples", "score_cells", "predict_proba"):
         whole = getattr(model, method)(X)
         parts = np.concatenate([getattr(model, method)(X[i : i + 7]) for i in range(0, 40, 7)])
         np.testing.assert_allclose(whole, parts, rtol=1e-9, atol=1e-9)

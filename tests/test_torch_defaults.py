@@ -85,6 +85,7 @@ def answers(variant, table):
         codes = estimator.transform(rows)
         found = [codes, estimator.inverse_transform(codes), estimator.predict_proba(rows)]
         found += [estimator.score_samples(rows[:8]), estimator.sample(5, random_state=0)]
+        found += [estimator.score_cells(rows[:8]), estimator.explain_codes(rows[:8])]
         found += [estimator.sample(2, random_state=0, y=0), [loss], [estimator.score(rows, Y)]]
         if table in ("gaps", "mixed"):
             found += [estimator.impute(rows[:8]), *estimator.impute(rows[:8], n_draws=2, random_state=0)]

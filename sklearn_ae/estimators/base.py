@@ -2,7 +2,7 @@
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,9 @@ from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
 from sklearn_ae.estimators.fitting import fitted_model, partially_fitted_model
 from sklearn_ae.estimators.state import AutoencoderState, has_classes, has_head
 from sklearn_ae.tables.containers import Container
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -251,6 +254,78 @@ class BaseAutoencoder(
         """
         value, std = self.model_.log_likelihood(self._table(X), inputs.check_tolerance(tolerance))
         return (value, std) if return_std else value
+
+    @of_one_fit
+    def score_cells(self, X: ArrayLike) -> Any:
+        r"""Return the log-likelihood of each cell, in nats and in the units of X.
+
+        For codes that are points the score of a cell is ``log p(x_j | z)`` at the code of the row, and the observed
+        cells of a row sum to its ``score_samples``. For codes that are distributions it is the mean of
+        ``log p(x_j | z)`` over the posterior of the code, with the draws of ``score_samples``. The cells of a row then
+        sum to the reconstruction part of the log-likelihood, see Notes.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        scores : ndarray or DataFrame of shape (n_samples, n_features)
+            Log-probabilities of categories and counts, log-densities of other numbers. A DataFrame with the columns
+            and row index of X if X is a DataFrame. Missing cells are NaN, or null in polars; so are categories that
+            ``transform`` takes as missing because they were not in the fit. Repeated calls return the same values.
+
+        Notes
+        -----
+        For codes that are distributions
+
+        .. math::
+
+           \log p(x) = \sum_j \mathbb{E}_{p(z \mid x)} \bigl[ \log p(x_j \mid z) \bigr]
+           - \mathrm{KL} \bigl( p(z \mid x) \,\|\, p(z) \bigr),
+
+        and the divergence, which belongs to the code and not to a cell, is the difference between the sum and
+        ``score_samples``.
+
+        A density depends on the unit and the spread of its column. To find the unusual cells of a row, compare each
+        score with those of its column, for example ``scores - model.score_cells(X_train).median()``.
+        """
+        return self.model_.cell_log_likelihood(self._table(X))
+
+    @of_one_fit
+    def explain_codes(
+        self, X: ArrayLike, max_samples: int = 500, random_state: int | np.random.RandomState | None = 0
+    ) -> "pd.DataFrame":
+        """Return how much each column moves each code.
+
+        The effect of column j on code k is the mean absolute change of the code if the cell of the column is replaced
+        by that of another row, which is drawn at random, and all other cells are kept:
+        ``E|z_k(x) - z_k(x with x_j from another row)|``. Cells of all kinds are replaced, missing ones included. If the
+        code is linear in a column, it is ``|dz_k/dx_j| E|x_j - x'_j|``, where the last factor is the mean difference of
+        two values of the column: 1.13 standard deviations for a normal distribution.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            At least two rows.
+        max_samples : int, default=500
+            Maximum number of rows in which cells are replaced, drawn at random if there are more. Each of them is
+            encoded once for each column.
+        random_state : int, RandomState or None, default=0
+            Seed or generator of the drawn rows. The default returns the same values in repeated calls.
+
+        Returns
+        -------
+        effects : DataFrame of pandas of shape (n_features, n_components)
+            In the units of the codes. Rows have the names of the columns of X (x0, x1, ... for an array), columns
+            those of ``get_feature_names_out``.
+        """
+        import pandas as pd
+
+        most, random = inputs.check_count("max_samples", max_samples), inputs.check_random(random_state)
+        effects = self.model_.code_changes(self._table(X), most, random)
+        return pd.DataFrame(effects, self.model_.encoding.schema.column_names, self.get_feature_names_out())
 
     @of_one_fit
     def impute(

@@ -42,6 +42,10 @@ class Inference(ABC):
         """Return the log-likelihood of each row on the encoded scale and its standard error, (n, 2)."""
 
     @abstractmethod
+    def cell_log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return the log-likelihood of each cell on the encoded scale, (n, n_cells); arbitrary for a missing cell."""
+
+    @abstractmethod
     def expected_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return expected numbers and most probable categories given the observed cells, (n, n_cells)."""
 
@@ -168,6 +172,10 @@ class PluginInference(Inference):
         output = module.decoder(module.encode(batch.x, batch.observed))
         value = -module.likelihood.loss(batch.x, output, batch.observed)
         return torch.stack([value, torch.zeros_like(value)], 1)
+
+    def cell_log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return ``log p(x_j | z)`` at the code of each row, (n, n_cells)."""
+        return -module.likelihood.cell_loss(batch.x, module.decoder(module.encode(batch.x, batch.observed)))
 
     def expected_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return expected numbers and most probable categories at the code of each row, (n, n_cells)."""

@@ -94,6 +94,27 @@ class Model:
         scores = self.apply(score, table)
         return scores[:, 0].copy(), scores[:, 1].copy()
 
+    def cell_log_likelihood(self, table: Container) -> Any:
+        """Return the log-likelihood of each cell in the user's units, NaN for a missing one, as a table like this."""
+        score = partial(readouts.cell_scores, inference=self.inference, encoding=self.encoding)
+        rows = self._rows(table)
+        scores = apply(self.net, score, rows, rows.source.dtype)
+        return self.encoding.per_cell(table, self._finite(scores, rows, np.isnan(scores)))
+
+    def code_changes(self, table: Container, n_rows: int, random: np.random.RandomState) -> NDArray:
+        """Return the mean absolute change of the codes if the cell of a column is that of another row, (d, k)."""
+        rows = self._rows(table)
+        chosen, others = readouts.chosen_pairs(len(rows), n_rows, random)
+        pairs = readouts.pairs_of(rows, chosen, others)
+
+        def codes(columns: slice) -> NDArray:
+            return apply(self.net, partial(readouts.code_of_replaced, columns=columns), pairs, np.float64)
+
+        before = self._finite(codes(slice(0, 0)), rows, index=chosen)
+        self._finite(codes(slice(None)), rows, index=others)
+        changes = [np.abs(codes(slice(j, j + 1)) - before).mean(0) for j in range(rows.n_cells)]
+        return self.encoding.schema.by_column(np.stack(changes, 1)).T
+
     def expected(self, table: Container) -> Any:
         """Return a table with its missing cells replaced by expected ones."""
         return self._filled(self.inference.expected_cells, table)
@@ -124,10 +145,20 @@ class Model:
     def _rows(self, table: Container) -> readouts.EncodedRows:
         return readouts.rows_of(self.encoding.schema.source(table, self.handle_unknown), self.encoding, self.net)
 
-    def _finite(self, values: NDArray, rows: readouts.EncodedRows) -> NDArray:
-        if np.isfinite(values).all():
+    def _finite(
+        self,
+        values: NDArray,
+        rows: readouts.EncodedRows,
+        missing: NDArray[np.bool_] | bool = False,
+        index: NDArray[np.int64] | None = None,
+    ) -> NDArray:
+        """Return the values; raise if one is neither finite nor missing. ``index`` holds row numbers of the values."""
+        is_valid = np.isfinite(values)
+        is_valid |= missing
+        if is_valid.all():
             return values
-        row = int(np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0])
+        row = int(np.flatnonzero(~is_valid.reshape(len(values), -1).all(axis=1))[0])
+        row = row if index is None else int(index[row])
         farthest = self.encoding.farthest(rows.source[row : row + 1])
         raise ValueError(
             f"X must hold numbers of which finite results can be computed, got {farthest} (row {row}): leave such rows "

@@ -62,6 +62,13 @@ class PosteriorInference(Inference):
         evidence = partial(_evidence, tolerance=tolerance)
         return self._by_blocks(evidence, module, batch, draws_per_round(module.code.n_components))
 
+    def cell_log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return the mean of ``log p(x_j | z)`` over the posterior of the code, (n, n_cells).
+
+        The draws and their weights are those of ``log_likelihood`` without a tolerance.
+        """
+        return self._by_blocks(_cell_log_likelihood, module, batch, SCORE_DRAWS)
+
     def expected_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return expected numbers and most probable categories over the posterior of the code, (n, n_cells)."""
         return self._by_blocks(_expected_cells, module, batch, draws_per_round(module.code.n_components))
@@ -82,6 +89,12 @@ class PosteriorInference(Inference):
 def _bound(batch: Batch, module: Autoencoder, prior: Prior) -> Tensor:
     _, log_weights = _weighted_codes(batch, module, prior, SCORE_DRAWS)
     return torch.stack(log_mean(log_weights.double()), 1)
+
+
+def _cell_log_likelihood(batch: Batch, module: Autoencoder, prior: Prior) -> Tensor:
+    codes, log_weights = _weighted_codes(batch, module, prior, SCORE_DRAWS)
+    cost = module.likelihood.cell_loss(batch.x.unsqueeze(1), module.decoder(codes.to(batch.x)))  # (n, L, n_cells)
+    return -(log_weights.softmax(1).unsqueeze(-1) * cost).sum(1)
 
 
 def _evidence(batch: Batch, module: Autoencoder, prior: Prior, tolerance: float) -> Tensor:

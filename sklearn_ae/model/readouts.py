@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
 from sklearn_ae.model.inference import Inference
@@ -64,3 +65,43 @@ def scores(
     """Return log-likelihoods in the user's units and their standard errors, (n, 2)."""
     value, error = inference.log_likelihood(module, batch, tolerance).unbind(1)
     return torch.stack([value - encoding.log_determinant(batch.x, batch.observed), error], 1)
+
+
+def cell_scores(module: Autoencoder, batch: Batch, inference: Inference, encoding: Encoding) -> Tensor:
+    """Return the log-likelihood of each cell in the user's units, (n, n_cells).
+
+    NaN is a missing cell; a value that is not finite is minus infinity.
+    """
+    value = inference.cell_log_likelihood(module, batch) - encoding.log_slopes(batch.x)
+    value = value.masked_fill(~value.isfinite(), -torch.inf)
+    return value if batch.observed is None else value.masked_fill(batch.observed == 0, torch.nan)
+
+
+def chosen_pairs(n: int, most: int, random: np.random.RandomState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return at most ``most`` of n rows, in order, and for each of them another row."""
+    if n < 2:
+        raise ValueError(f"X must have at least 2 rows, got {n}: cells are replaced by those of other rows")
+    chosen = np.sort(sample_without_replacement(n, min(n, most), random_state=random))
+    return chosen, (chosen + random.randint(1, n, size=len(chosen))) % n
+
+
+def pairs_of(rows: EncodedRows, first: NDArray, second: NDArray) -> Rows:
+    """Return rows of which each has another one beside it, (n, 2 * n_cells)."""
+    x, observed = rows.encode(rows.source[np.concatenate([first, second])])
+    observed = None if observed is None else observed.to(x.dtype)
+    pairs = Batch(x, observed=observed).map(lambda cells: torch.cat(cells.split(len(first)), 1))
+    return Rows(pairs.map(lambda cells: cells.to(rows.table.x.device)))
+
+
+def code_of_replaced(module: Autoencoder, batch: Batch, columns: slice) -> Tensor:
+    """Return the codes of rows with some cells, missing ones included, of the rows beside them, (n, k)."""
+    x, observed = batch.x, batch.observed
+    return module.encode(_replaced(x, columns), None if observed is None else _replaced(observed, columns))
+
+
+def _replaced(pairs: Tensor, columns: slice) -> Tensor:
+    """(n, 2 * n_cells) -> (n, n_cells): the first half, with some columns of the second half."""
+    first, second = pairs.chunk(2, 1)
+    replaced = first.clone()
+    replaced[:, columns] = second[:, columns]
+    return replaced

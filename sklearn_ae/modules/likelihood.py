@@ -37,8 +37,17 @@ class Likelihood(nn.Module, ABC):
     def loss(self, x: Tensor, output: Tensor, observed: Tensor | None = None) -> Tensor:
         """(n, n_cells), (n, n_outputs) -> (n,): ``-log p(x | output)`` in nats, summed over the observed cells.
 
-        ``observed`` may also hold weights of the cells.
+        ``observed`` may also hold weights of the cells: the loss is linear in it.
         """
+
+    def cell_loss(self, x: Tensor, output: Tensor) -> Tensor:
+        """(..., n_cells), (..., n_outputs) -> (..., n_cells): ``-log p(x_j | output)`` of each cell, in nats.
+
+        The cost of a cell is the derivative of ``loss`` with respect to the weight of the cell.
+        """
+        weight = torch.ones_like(x).expand(*output.shape[:-1], self.n_cells)
+        loss, derivative, *_ = torch.func.vjp(lambda weight: self.loss(x, output, weight), weight)
+        return derivative(torch.ones_like(loss))[0]
 
     @abstractmethod
     def link(self, output: Tensor) -> Tensor:

@@ -95,6 +95,14 @@ class Encoding:
         """
         return self.scaler.log_determinant(x, observed)
 
+    def log_slopes(self, x: Tensor) -> Tensor:
+        """Return the logarithm of the derivative of decoding, by cell: (n, n_cells), or (n_cells,) for all rows."""
+        return self.scaler.log_slopes(x)
+
+    def per_cell(self, container: Container, values: NDArray) -> Any:
+        """Return numbers of the cells, (n, n_cells), as a table with the columns and row index of the given one."""
+        return self.schema.per_cell(container, values)
+
     def farthest(self, cells: NDArray) -> str:
         """Return the cell of a row (1, n_cells) with the largest encoded magnitude, as a text for messages."""
         return self.scaler.farthest(cells)

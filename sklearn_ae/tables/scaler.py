@@ -164,12 +164,20 @@ class Scaler:
         Its shape is (n,), or () if it is the same for all rows. Subtracted from the log-density of encoded rows, it
         gives the log-density in the user's units.
         """
-        log_spread = torch.from_numpy(np.log(self.spread)).to(x)
-        if self.curve is not None:
-            log_spread = log_spread + torch.from_numpy(self.curve.log_slope(x.to("cpu", torch.float64).numpy())).to(x)
+        log_slopes = self.log_slopes(x)
         if observed is None:
-            return log_spread.sum(-1)
-        return (observed * log_spread).sum(-1)  # a matrix product may be computed in bfloat16
+            return log_slopes.sum(-1)
+        return (observed * log_slopes).sum(-1)  # a matrix product may be computed in bfloat16
+
+    def log_slopes(self, x: Tensor) -> Tensor:
+        """Return the logarithm of the derivative of decoding, by cell.
+
+        Its shape is (n, n_cells), or (n_cells,) if it is the same for all rows.
+        """
+        log_spread = torch.from_numpy(np.log(self.spread)).to(x)
+        if self.curve is None:
+            return log_spread
+        return log_spread + torch.from_numpy(self.curve.log_slope(x.to("cpu", torch.float64).numpy())).to(x)
 
 
 class Curve:

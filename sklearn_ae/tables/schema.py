@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, cast
 
+import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from sklearn_ae.tables.columns import (
 )
 from sklearn_ae.tables.columns import Kind as Kind
 from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.frames import FrameContainer
 from sklearn_ae.tables.sources import Categorized, Source
 
 
@@ -251,9 +253,36 @@ class Schema:
         }
         return container.filled(columns, missing, self.container)
 
+    def per_cell(self, container: Container, values: NDArray) -> Any:
+        """Return numbers of the cells, (n, n_cells), as a table with the columns and row index of the given one."""
+        values = self.by_column(values)
+        return frame_of_numbers(cast(FrameContainer, container), values) if container.is_frame else values
+
+    def by_column(self, values: NDArray) -> NDArray:
+        """Return numbers of the cells, (..., n_cells), in the order of the columns of the table."""
+        return values[..., np.argsort(self.order)]
+
+    @property
+    def column_names(self) -> list[Any]:
+        """Names of the columns of a DataFrame; x0, x1, ... for an array, as scikit-learn names them."""
+        names = self.container.names
+        return names if self.container.is_frame else [f"x{position}" for position in names]
+
     def _restored(self, cells: NDArray) -> list[NDArray]:
         place = np.argsort(self.order)
         return [column.restored(cells[:, place[i]]) for i, column in enumerate(self.columns)]
+
+
+def frame_of_numbers(like: FrameContainer, values: NDArray) -> Any:
+    """Return numbers, (n, d), in a DataFrame of the library, with the names and the row index of another one.
+
+    NaN is a missing number: null where the library has it, so that sums leave it out.
+    """
+    native = like.native
+    if hasattr(native, "iloc"):  # pandas, or a library with its interface
+        return type(native)(values, index=native.index, columns=native.columns)
+    numbers = nw.from_numpy(values, like.names, backend=like.frame.implementation)
+    return numbers.with_columns(nw.all().fill_nan(None)).to_native()
 
 
 def _in_order(occurring: Sequence[Kind], named: Mapping[str, Kind]) -> list[Kind]:

@@ -126,7 +126,10 @@ def test_a_fit_that_fails_leaves_the_setting_alone():
     assert all_counts() == {3}
 
 
-@pytest.mark.parametrize("method", ["transform", "score_samples", "sample", "impute", "inverse_transform"])
+ASKED = ["transform", "score_samples", "score_cells", "explain_codes"]
+
+
+@pytest.mark.parametrize("method", [*ASKED, "sample", "impute", "inverse_transform"])
 def test_what_is_asked_of_a_fit_leaves_the_setting_alone(method):
     estimator, found = small().fit(X), []
     for layer in (estimator.module_.encoder, estimator.module_.decoder):
