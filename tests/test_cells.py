@@ -338,6 +338,14 @@ def test_effects_are_those_of_a_seed():
     assert model.explain_codes(X, max_samples=1).shape == (4, 2)
 
 
+def test_the_number_of_encoded_rows_is_that_of_the_columns_times_the_maximum():
+    model, counted = tiny().fit(X), []
+    hook = model.module_.encoder.register_forward_hook(lambda _, inputs, __: counted.append(len(inputs[0])))
+    model.explain_codes(X, max_samples=10)
+    hook.remove()
+    assert sum(counted) == 10 * (4 + 2)  # as they are, and as the other rows are
+
+
 def test_each_row_is_paired_with_another_one_at_random():
     chosen, others = chosen_pairs(5, 3, np.random.RandomState(0))
     assert len(set(chosen)) == 3

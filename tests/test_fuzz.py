@@ -87,7 +87,7 @@ WRONG = {
     "device": ["x"],
 }
 NAMED = re.compile(
-    r"\b(X|y|X_val|y_val|sample_weight|classes|codes|columns?|n_samples|n_draws|loss|tolerance|"
+    r"\b(X|y|X_val|y_val|sample_weight|classes|codes|columns?|n_samples|n_draws|max_samples|loss|tolerance|"
     rf"{'|'.join([*SETTINGS, *WRONG])})\b|{SCIKIT_LEARN}"
 )
 OWN = {RegularizedAutoencoder: "alpha", VariationalAutoencoder: "beta", AdversarialAutoencoder: "adversarial_weight"}

@@ -582,7 +582,7 @@ def test_all_that_a_bfloat16_fit_returns_has_the_type_that_went_in(family, dtype
     rows = X.astype(dtype)
     estimator = tiny(family, precision="bfloat16").fit(rows, Y)
     codes = estimator.transform(rows)
-    methods = ["predict_proba", "predict_log_proba", "score_samples"]
+    methods = ["predict_proba", "predict_log_proba", "score_samples", "score_cells"]
     found = [codes, estimator.inverse_transform(codes), *(getattr(estimator, method)(rows) for method in methods)]
     assert all(values.dtype == dtype and np.isfinite(values).all() for values in found)
     assert np.isfinite(estimator.sample(3, random_state=0)).all()

@@ -133,6 +133,10 @@ class Embedded(Likelihood):
         cost = constant - score - self.log_frequencies[index]
         return cost if observed is None else cost * observed.squeeze(-1)
 
+    def cell_loss(self, x: Tensor, output: Tensor) -> Tensor:
+        """(..., 1), (..., WIDTH) -> (..., 1): the loss; its derivative would keep all scores in memory."""
+        return self.loss(x, output).unsqueeze(-1)
+
     def _constant(self, output: Tensor) -> Tensor:
         return self._by_blocks(lambda block: self._logits(block).logsumexp(-1), output)
 

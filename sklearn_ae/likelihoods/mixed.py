@@ -52,6 +52,10 @@ class Mixed(Likelihood):
         """(n, n_cells), (n, n_outputs) -> (n,): the sum over the parts."""
         return reduce(add, (part.loss(*tensors) for part, *tensors in self._by_part(x, output, observed)))
 
+    def cell_loss(self, x: Tensor, output: Tensor) -> Tensor:
+        """(..., n_cells), (..., n_outputs) -> (..., n_cells): the costs of the cells of all parts."""
+        return torch.cat([part.cell_loss(cells, out) for part, cells, out, _ in self._by_part(x, output, None)], -1)
+
     def link(self, output: Tensor) -> Tensor:
         """(n, n_outputs) -> (n, n_inputs): the expected inputs of all parts."""
         return self._joined("link", output.split(self.output_widths, -1))
