@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_ae.model.inference import Inference
-from sklearn_ae.modules.autoencoder import Autoencoder
-from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.modules.autoencoder import Autoencoder as Autoencoder
+from sklearn_ae.objectives.terms import Batch as Batch
 from sklearn_ae.tables.encoding import Encoding
 from sklearn_ae.tables.sources import Source
 from sklearn_ae.training.batches import EncodedRows as EncodedRows
@@ -41,26 +40,3 @@ def code(module: Autoencoder, batch: Batch) -> Tensor:
 def decoded(module: Autoencoder, batch: Batch) -> Tensor:
     """Return (n, n_cells): expected numbers and most probable categories of codes."""
     return module.decode(batch.x)
-
-
-def outputs(module: Autoencoder, batch: Batch) -> Tensor:
-    """Return (n, n_outputs): outputs of the head."""
-    return module.predict(batch.x, batch.observed)
-
-
-def log_probabilities(module: Autoencoder, batch: Batch) -> Tensor:
-    """Return (n, n_classes): log-probabilities of the classes."""
-    return module.predict(batch.x, batch.observed).log_softmax(1)
-
-
-def probabilities(module: Autoencoder, batch: Batch) -> Tensor:
-    """Return (n, n_classes): probabilities of the classes."""
-    return module.predict(batch.x).softmax(1)
-
-
-def scores(
-    module: Autoencoder, batch: Batch, inference: Inference, encoding: Encoding, tolerance: float | None
-) -> Tensor:
-    """Return log-likelihoods in the user's units and their standard errors, (n, 2)."""
-    value, error = inference.log_likelihood(module, batch, tolerance).unbind(1)
-    return torch.stack([value - encoding.log_determinant(batch.x, batch.observed), error], 1)
