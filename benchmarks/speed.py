@@ -252,8 +252,8 @@ def begun(columns: int, hidden: tuple[int, ...], code: int, rows: int) -> Fit:
     """Return a fit whose step is replayed by now."""
     reached: list[Fit] = []
 
-    def keep(net, split):
-        reached.append(Fit(net, split))
+    def keep(nets, split):
+        reached.extend(Fit(net, split) for net in nets)
         raise StopIteration
 
     token = DRIVER.set(keep)

@@ -5,7 +5,7 @@ are trained, fits of one kind as one program; then the tasks go on.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Condition, Event, Semaphore, Thread
 from typing import Any
@@ -18,7 +18,7 @@ from joblib.parallel import (
     register_parallel_backend,
 )
 
-from sklearn_ae.training.fits import MOST_MODELS, Fit, train
+from sklearn_ae.training.fits import MOST_MODELS, Fit, first_error, train
 from sklearn_ae.training.loop import DRIVER, Split
 from sklearn_ae.training.net import AutoencoderNet
 from sklearn_ae.training.progress import Progress
@@ -29,11 +29,12 @@ class Aborted(BaseException):
 
 
 class _Waiting:
-    """A fit that waits in its thread for its training."""
+    """A fit that waits in its thread for the training of its nets."""
 
-    def __init__(self, net: AutoencoderNet, split: Split) -> None:
-        self.net = net
+    def __init__(self, nets: Sequence[AutoencoderNet], split: Split) -> None:
+        self.nets = nets
         self.split = split
+        self.fits: list[Fit] = []
         self.error: BaseException | None = None
         self.done = Event()
 
@@ -112,8 +113,8 @@ class Conductor:
                     self._busy -= 1
                     self._changed.notify_all()
 
-    def _wait_for_training(self, net: AutoencoderNet, split: Split) -> None:
-        waiting = _Waiting(net, split)
+    def _wait_for_training(self, nets: Sequence[AutoencoderNet], split: Split) -> None:
+        waiting = _Waiting(nets, split)
         with self._changed:
             if self._over:
                 raise Aborted
@@ -148,7 +149,9 @@ class Conductor:
     def _train(self, waiting: list[_Waiting]) -> None:
         fits = []
         try:
-            fits += [Fit(one.net, one.split) for one in waiting]
+            for one in waiting:
+                one.fits = [Fit(net, one.split) for net in one.nets]
+                fits += one.fits
             train(fits, self.progress)
         except BaseException as error:
             for fit in fits:
@@ -156,8 +159,8 @@ class Conductor:
             for one in waiting:
                 self._release(one, error)
         else:
-            for one, fit in zip(waiting, fits, strict=True):
-                self._release(one, fit.error)
+            for one in waiting:
+                self._release(one, first_error(one.fits))
 
     def _release(self, waiting: _Waiting, error: BaseException | None) -> None:
         waiting.error = error

@@ -38,6 +38,7 @@ VARIANTS = {
     "variational, fixed noise": partial(VariationalAutoencoder, observation_noise=0.5),
     "variational, dropout": partial(VariationalAutoencoder, dropout=0.3),
     "variational, bernoulli": partial(VariationalAutoencoder, likelihood="bernoulli"),
+    "variational, three members": partial(VariationalAutoencoder, n_members=3),
     "adversarial": partial(AdversarialAutoencoder),
     "adversarial, minimax": partial(AdversarialAutoencoder, generator_loss="minimax"),
     "adversarial, latent": partial(AdversarialAutoencoder, discriminator="latent"),
@@ -54,6 +55,7 @@ INTRICATE = [
     "regularized, learned scales",
     "variational",
     "variational, importance-weighted laplace",
+    "variational, three members",
     "adversarial, both",
     "wasserstein, from outside the package",
 ]

@@ -45,6 +45,7 @@ def left(estimator):
 CHANGES = {
     "n_components": 3,
     "hidden_layer_sizes": (5,),
+    "n_members": 2,
     "activation": "relu",
     "dropout": 0.5,
     "categorical_features": [0],

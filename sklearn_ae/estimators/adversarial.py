@@ -141,4 +141,4 @@ class AdversarialAutoencoder(BaseAutoencoder):
             ``D(x)``; with ``discriminator="latent"`` the probability that the code of the row comes from the prior.
         """
         comparison, *_ = game.DISCRIMINATORS[self.discriminator]
-        return self.model_.apply(partial(game.probability_real, comparison=comparison), self._table(X))
+        return self.model_.averaged(partial(game.probability_real, comparison=comparison), self._table(X))

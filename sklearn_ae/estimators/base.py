@@ -286,7 +286,9 @@ class BaseAutoencoder(
            - \mathrm{KL} \bigl( p(z \mid x) \,\|\, p(z) \bigr),
 
         and the divergence, which belongs to the code and not to a cell, is the difference between the sum and
-        ``score_samples``.
+        ``score_samples``. With ``n_members`` above 1 the score of a cell is the mean over the members, weighted by the
+        probability of each member given the row. The sum of a row is then larger by the divergence of these
+        probabilities from equal ones, at most ``log(n_members)``.
 
         A density depends on the unit and the spread of its column. To find the unusual cells of a row, compare each
         score with those of its column, for example ``scores - model.score_cells(X_train).median()``.

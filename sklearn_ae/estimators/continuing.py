@@ -1,5 +1,6 @@
 """A fit that continues another one: what must stay as it was."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,11 @@ def check_parameters_of(estimator: AutoencoderState, last: AutoencoderState | No
         raise ValueError(_must_stay(fixed))
 
 
-def load_state(net: AutoencoderNet, estimator: AutoencoderState, last: AutoencoderState) -> None:
-    """Load weights, optimizers and history of the last fit into a new net."""
+def load_state(nets: Sequence[AutoencoderNet], estimator: AutoencoderState, last: AutoencoderState) -> None:
+    """Load weights, optimizers and history of the members of the last fit into new nets."""
     try:
-        net.go_on_from(last.model_.net)
+        for net, member in zip(nets, last.model_.members, strict=True):
+            net.go_on_from(member.net)
     except ValueError as error:
         changes = changed_parameters(estimator, last)
         raise (ValueError(_must_stay(changes)) if changes else error) from error

@@ -7,6 +7,12 @@ n_components : int, default=8
     Dimensions of the code.
 hidden_layer_sizes : tuple of int, default=(128, 64)
     Widths of the encoder's hidden layers; the decoder mirrors them. ``()`` gives a linear autoencoder.
+n_members : int, default=1
+    Number of autoencoders that are trained on the same rows from different random weights, as one stack.
+    ``predict``, ``predict_proba``, ``score_samples``, ``impute`` and ``sample`` use all of them: mean probabilities,
+    values and numbers, the most frequent category, the likelihood of the mixture, and rows of random members. Codes,
+    ``inverse_transform``, ``history_`` and ``net_`` are those of the member with the lowest validation loss, or
+    training loss if there are no validation rows.
 activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="{activation}"
     Activation of the hidden layers. The code and the outputs are linear. ``"silu"`` gives better codes than
     ``"relu"``, which is better for adversarial training; ``"tanh"`` gives better anomaly scores.
@@ -85,9 +91,9 @@ precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
     Floating-point precision of the fit. ``"auto"`` is double precision for float64 rows that are trained as one batch
     on the CPU, else single precision. ``"bfloat16"`` keeps the weights in single precision.
 callbacks : list of skorch callbacks, default=None
-    Callbacks, called at epochs, and at batches if they implement such methods.
+    Callbacks, called at epochs, and at batches if they implement such methods. Members after the first have copies.
 verbose : int, default=0
-    If positive, print a line per epoch.
+    If positive, print a line per epoch, or show a progress bar if there are several members.
 random_state : int, RandomState or None, default=None
     Seed of initial weights, batches, noise and the validation split. With an int, a continued fit continues the random
     numbers. With None every fit differs; NumPy's global generator is not used.

@@ -98,7 +98,7 @@ def _trained(
     encoding = fit_encoding(schema, samples, estimator.scale) if last is None else last.model_.encoding
     problem = problem_of(estimator, encoding, target, samples.X.shape[0])
     return train(
-        estimator.recipe(problem),
+        [estimator.recipe(problem) for _ in range(estimator.n_members)],
         problem,
         encoding,
         split,

@@ -90,6 +90,7 @@ def course_of(
         max_epochs or estimator.max_iter,
         schedule or estimator.learning_rate_schedule,
         callbacks,
+        monitor,
         autocast=estimator.precision == "bfloat16",
         verbose=int(estimator.verbose),
         signature=_signature(estimator, problem),

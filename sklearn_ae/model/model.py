@@ -1,5 +1,6 @@
 """What a fit leaves behind: one object that maps rows to codes and predictions, and back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from sklearn_ae.model import readouts
 from sklearn_ae.model.inference import Inference
-from sklearn_ae.model.readouts import Readout
+from sklearn_ae.model.readouts import Autoencoder, Batch, Readout
 from sklearn_ae.model.sampling import drawn_from, rows_of_classes
 from sklearn_ae.model.targets import Target
 from sklearn_ae.tables.containers import Container
@@ -50,6 +51,11 @@ class Model:
     handle_unknown: str
 
     @property
+    def members(self) -> "Sequence[Model]":
+        """The models that are averaged."""
+        return (self,)
+
+    @property
     def n_components(self) -> int:
         """Dimensions of the code."""
         return self.net.module_.code.n_components
@@ -79,26 +85,24 @@ class Model:
 
     def predictions(self, table: Container) -> NDArray:
         """Return predicted labels or values, (n,)."""
-        return self.target.predict(self.apply(readouts.outputs, table))
+        return self.target.predict(self.apply(self.outputs, table))
 
     def log_probabilities(self, table: Container) -> NDArray:
         """Return the log-probabilities of the classes, (n, n_classes)."""
-        log_probabilities = self.apply(readouts.log_probabilities, table)
+        log_probabilities = self.apply(lambda module, batch: self.outputs(module, batch).log_softmax(1), table)
         # A probability that rounds to 1 has the logarithm 0, so that both agree in single precision as well.
         log_probabilities[np.exp(log_probabilities) == 1] = 0
         return log_probabilities
 
     def log_likelihood(self, table: Container, tolerance: float | None) -> tuple[NDArray, NDArray]:
         """Return the log-likelihood of rows in the user's units, and its standard error, each (n,)."""
-        score = partial(readouts.scores, inference=self.inference, encoding=self.encoding, tolerance=tolerance)
-        scores = self.apply(score, table)
+        scores = self.apply(partial(self.scores, tolerance=tolerance), table)
         return scores[:, 0].copy(), scores[:, 1].copy()
 
     def cell_log_likelihood(self, table: Container) -> Any:
         """Return the log-likelihood of each cell in the user's units, NaN for a missing one, as a table like this."""
-        score = partial(readouts.cell_scores, inference=self.inference, encoding=self.encoding)
         rows = self._rows(table)
-        scores = apply(self.net, score, rows, rows.source.dtype)
+        scores = apply(self.net, partial(readouts.of_observed, readout=self.cell_scores), rows, rows.source.dtype)
         return self.encoding.per_cell(table, self._finite(scores, rows, np.isnan(scores)))
 
     def code_changes(self, table: Container, n_rows: int, random: np.random.RandomState) -> NDArray:
@@ -117,12 +121,12 @@ class Model:
 
     def expected(self, table: Container) -> Any:
         """Return a table with its missing cells replaced by expected ones."""
-        return self._filled(self.inference.expected_cells, table)
+        return self._filled(self.expected_cells, table)
 
     def drawn(self, table: Container, n_draws: int, random: np.random.RandomState) -> list[Any]:
         """Return tables with missing cells replaced by draws."""
         with drawn_from(random):
-            return [self._filled(self.inference.drawn_cells, table) for _ in range(n_draws)]
+            return [self._filled(draw, table) for draw in self._drawing(n_draws, random)]
 
     def generated(self, n_samples: int, random: np.random.RandomState, y: ArrayLike | None = None) -> Any:
         """Return a table of generated rows, of given classes if there are any."""
@@ -133,14 +137,40 @@ class Model:
             cells = rows_of_classes(
                 wanted,
                 partial(self._generated, random=random),
-                lambda cells: apply(self.net, readouts.probabilities, readouts.rows_with(cells, self.net)),
+                lambda cells: apply(self.net, self._probabilities, readouts.rows_with(cells, self.net)),
                 random,
                 classes,
             )
         decoded = np.concatenate([self.encoding.decode(part) for part in cells.split(BLOCK)])
         return self.encoding.table(decoded)
 
+    def averaged(self, readout: Readout, table: Container) -> NDArray:
+        """Return the mean of a readout over the members, for all rows."""
+        return self.apply(readout, table)
+
+    # Readouts that an ensemble averages
+
+    def outputs(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return (n, n_outputs): outputs of the head."""
+        return module.predict(batch.x, batch.observed)
+
+    def scores(self, module: Autoencoder, batch: Batch, tolerance: float | None) -> Tensor:
+        """Return (n, 2): log-likelihoods in the user's units, and their standard errors."""
+        value, error = self.inference.log_likelihood(module, batch, tolerance).unbind(1)
+        return torch.stack([value - self.encoding.log_determinant(batch.x, batch.observed), error], 1)
+
+    def cell_scores(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return (n, n_cells): log-likelihoods of the cells in the user's units, arbitrary for missing ones."""
+        return self.inference.cell_log_likelihood(module, batch) - self.encoding.log_slopes(batch.x)
+
+    def expected_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return (n, n_cells): expected numbers and most probable categories given the observed cells."""
+        return self.inference.expected_cells(module, batch)
+
     # Parts
+
+    def _probabilities(self, module: Autoencoder, batch: Batch) -> Tensor:
+        return self.outputs(module, batch).softmax(1)
 
     def _rows(self, table: Container) -> readouts.EncodedRows:
         return readouts.rows_of(self.encoding.schema.source(table, self.handle_unknown), self.encoding, self.net)
@@ -169,6 +199,10 @@ class Model:
         rows = self._rows(table)
         cells = self._finite(apply(self.net, readout, rows, np.float64, finish=self.encoding.decode), rows)
         return self.encoding.filled(table, cells)
+
+    def _drawing(self, n_draws: int, random: np.random.RandomState) -> list[Readout]:
+        """Return the readout of each draw of missing cells."""
+        return [self.inference.drawn_cells] * n_draws
 
     def _generated(self, n_samples: int, random: np.random.RandomState) -> Tensor:
         """Return generated cells, (n_samples, n_cells)."""

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from sklearn.utils.random import sample_without_replacement
 from torch import Tensor
 
-from sklearn_ae.model.inference import Inference
-from sklearn_ae.modules.autoencoder import Autoencoder
-from sklearn_ae.objectives.terms import Batch
+from sklearn_ae.modules.autoencoder import Autoencoder as Autoencoder
+from sklearn_ae.objectives.terms import Batch as Batch
 from sklearn_ae.tables.encoding import Encoding
 from sklearn_ae.tables.sources import Source
 from sklearn_ae.training.batches import EncodedRows as EncodedRows
@@ -44,35 +43,9 @@ def decoded(module: Autoencoder, batch: Batch) -> Tensor:
     return module.decode(batch.x)
 
 
-def outputs(module: Autoencoder, batch: Batch) -> Tensor:
-    """Return (n, n_outputs): outputs of the head."""
-    return module.predict(batch.x, batch.observed)
-
-
-def log_probabilities(module: Autoencoder, batch: Batch) -> Tensor:
-    """Return (n, n_classes): log-probabilities of the classes."""
-    return module.predict(batch.x, batch.observed).log_softmax(1)
-
-
-def probabilities(module: Autoencoder, batch: Batch) -> Tensor:
-    """Return (n, n_classes): probabilities of the classes."""
-    return module.predict(batch.x).softmax(1)
-
-
-def scores(
-    module: Autoencoder, batch: Batch, inference: Inference, encoding: Encoding, tolerance: float | None
-) -> Tensor:
-    """Return log-likelihoods in the user's units and their standard errors, (n, 2)."""
-    value, error = inference.log_likelihood(module, batch, tolerance).unbind(1)
-    return torch.stack([value - encoding.log_determinant(batch.x, batch.observed), error], 1)
-
-
-def cell_scores(module: Autoencoder, batch: Batch, inference: Inference, encoding: Encoding) -> Tensor:
-    """Return the log-likelihood of each cell in the user's units, (n, n_cells).
-
-    NaN is a missing cell; a value that is not finite is minus infinity.
-    """
-    value = inference.cell_log_likelihood(module, batch) - encoding.log_slopes(batch.x)
+def of_observed(module: Autoencoder, batch: Batch, readout: Readout) -> Tensor:
+    """Return a readout of the cells, (n, n_cells): NaN for a missing cell, minus infinity for an overflow."""
+    value = readout(module, batch)
     value = value.masked_fill(~value.isfinite(), -torch.inf)
     return value if batch.observed is None else value.masked_fill(batch.observed == 0, torch.nan)
 

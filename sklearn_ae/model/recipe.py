@@ -1,7 +1,8 @@
 """What a family decides about a fit: the module, the phases of a training step, and the inference after it."""
 
+import copy
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,8 @@ class Course:
         Learning rate schedule.
     callbacks : sequence of skorch callbacks
         Callbacks, early stopping included.
+    monitor : str or None
+        Validation loss that early stopping monitors; None without early stopping.
     autocast : bool
         Whether to compute in bfloat16 where PyTorch supports it.
     verbose : int
@@ -92,6 +95,29 @@ class Course:
     max_epochs: int
     schedule: str
     callbacks: Sequence[Any]
+    monitor: str | None
     autocast: bool
     verbose: int
     signature: Hashable
+
+    def of_members(self, n_members: int) -> list["Course"]:
+        """Return the settings of each member: callbacks of their own, and nothing printed if there are several."""
+        if n_members == 1:
+            return [self]
+        quiet = replace(self, verbose=0)
+        return [quiet, *(replace(quiet, callbacks=_copied(self.callbacks)) for _ in range(n_members - 1))]
+
+    def final_loss(self, history: Sequence[Mapping[str, Any]]) -> float:
+        """Return the loss of a trained member by which members are compared, from its epochs."""
+        if self.monitor is not None:
+            return min(epoch[self.monitor] for epoch in history)  # the weights are those of the best epoch
+        return history[-1].get("valid_loss", history[-1]["train_loss"])
+
+
+def _copied(callbacks: Sequence[Any]) -> Sequence[Any]:
+    try:
+        return copy.deepcopy(callbacks)
+    except Exception as error:
+        raise ValueError(
+            f"callbacks must be such that each member can have a copy if n_members > 1, got {callbacks!r}: {error}"
+        ) from error

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
-from math import inf, nan
+from math import inf, log, nan
 from numbers import Real
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -13,6 +13,7 @@ from sklearn.exceptions import DataConversionWarning, UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
+from torch import Tensor
 
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
@@ -59,6 +60,10 @@ class Target(ABC):
         """Return the strata of a split into training and validation rows, (n,), or None."""
 
     @abstractmethod
+    def pooled(self, outputs: Tensor) -> Tensor:
+        """(n, n_members, n_outputs) -> (n, n_outputs): outputs of several heads as those of one."""
+
+    @abstractmethod
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, n_outputs) -> (n,): predictions from outputs of the head."""
 
@@ -89,6 +94,10 @@ class NoTarget(Target):
 
     def strata(self, y: NDArray) -> None:
         """Return None: there is nothing to stratify by."""
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        """Raise: there is no head."""
+        raise ValueError(NO_TARGET)
 
     def predict(self, outputs: NDArray) -> NDArray:
         """Raise: there is no head."""
@@ -191,6 +200,10 @@ class ClassTarget(Target):
         share = size / size.sum() if size.any() else size
         return np.divide(1.0, share * np.count_nonzero(size), out=np.ones(self.n_outputs), where=size > 0)
 
+    def pooled(self, outputs: Tensor) -> Tensor:
+        """(n, n_members, n_classes) logits -> (n, n_classes): logarithms of mean probabilities."""
+        return outputs.log_softmax(2).logsumexp(1) - log(outputs.shape[1])
+
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, n_classes) logits -> (n,) labels."""
         return self.classes[outputs.argmax(1)]
@@ -268,6 +281,10 @@ class ValueTarget(Target):
 
     def strata(self, y: NDArray) -> None:
         """Return None: values are not stratified."""
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        """(n, n_members, 1) -> (n, 1): mean outputs."""
+        return outputs.mean(1)
 
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, 1) outputs -> (n,) values."""

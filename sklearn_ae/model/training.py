@@ -1,16 +1,16 @@
 """Training: from checked samples and a recipe to a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sklearn_ae.model.ensemble import Ensemble
 from sklearn_ae.model.model import Model
-from sklearn_ae.model.problem import Problem
-from sklearn_ae.model.recipe import Course, Recipe
+from sklearn_ae.model.recipe import Course, Problem, Recipe
 from sklearn_ae.model.samples import Samples
 from sklearn_ae.tables.encoding import Encoding, Schema
 from sklearn_ae.training.batches import cells_with_weights
-from sklearn_ae.training.loop import Split
+from sklearn_ae.training.fits import train_members
 from sklearn_ae.training.net import AutoencoderNet
 
 
@@ -20,21 +20,21 @@ def fit_encoding(schema: Schema, samples: Samples, scale: bool | str) -> Encodin
 
 
 def train(
-    recipe: Recipe,
+    recipes: Sequence[Recipe],
     problem: Problem,
     encoding: Encoding,
     split: tuple[Samples, Samples | None],
     course: Course,
     random: np.random.RandomState,
     handle_unknown: str,
-    load_state: Callable[[AutoencoderNet], object] | None = None,
+    load_state: Callable[[Sequence[AutoencoderNet]], object] | None = None,
 ) -> Model:
-    """Train a new net and return the model.
+    """Train a new net for each member and return the model.
 
     Parameters
     ----------
-    recipe : Recipe
-        Module, phases, optimizers and inference.
+    recipes : sequence of Recipe
+        Module, phases, optimizers and inference of each member.
     problem : Problem
         What the recipe was written for.
     encoding : Encoding
@@ -48,16 +48,26 @@ def train(
     handle_unknown : {"ignore", "error"}
         Treatment of unknown categories after the fit.
     load_state : callable, optional
-        Loads the state of an earlier fit, which this one continues, into the new net.
+        Loads the state of an earlier fit, which this one continues, into the new nets.
     """
-    net = recipe.net(course, random)
+    courses = course.of_members(len(recipes))
+    nets = [recipe.net(of_member, random) for recipe, of_member in zip(recipes, courses, strict=True)]
     samples, validation = split
-    train_rows = samples.encoded(encoding, problem.target, net)
-    validation_rows = None if validation is None else validation.encoded(encoding, problem.target, net)
+    train_rows = samples.encoded(encoding, problem.target, nets[0])
+    validation_rows = None if validation is None else validation.encoded(encoding, problem.target, nets[0])
     if load_state is not None:
-        load_state(net)
+        load_state(nets)
     elif problem.layout.n_scaled < problem.layout.n_cells:  # scaled columns have mean 0
-        net.module_.initialize_output(*cells_with_weights(train_rows))
-    net.partial_fit(Split(train_rows, validation_rows))
-    inference = recipe.inference.fit(net, train_rows, random)
-    return Model(encoding, problem.target, net, inference, random, handle_unknown)
+        described = cells_with_weights(train_rows)
+        for net in nets:
+            net.module_.initialize_output(*described)
+    train_members(nets, train_rows, validation_rows, verbose=bool(course.verbose))
+    inferences = [recipe.inference.fit(net, train_rows, random) for recipe, net in zip(recipes, nets, strict=True)]
+    members = [
+        Model(encoding, problem.target, net, inference, random, handle_unknown)
+        for net, inference in zip(nets, inferences, strict=True)
+    ]
+    if len(members) == 1:
+        return members[0]
+    losses = [course.final_loss(net.history[net.first_epoch_ :]) for net in nets]
+    return Ensemble.of(members, int(np.argmin(losses)))

@@ -1,11 +1,12 @@
 """Training of many fits: those of one signature as stacks, the others one after another."""
 
 import copy
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import repeat
 from math import ceil
+from threading import Event
 from typing import cast
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from sklearn_ae.training import threads
 from sklearn_ae.training.callbacks import listeners
 from sklearn_ae.training.devices import capabilities
-from sklearn_ae.training.loop import Epoch, Means, Split, Training
+from sklearn_ae.training.loop import DRIVER, Epoch, Means, Rows, Split, Training
 from sklearn_ae.training.net import AutoencoderNet
 from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.stack import Stack
@@ -100,7 +101,51 @@ class Fit:
         return None
 
 
-def train(fits: Sequence[Fit], progress: Progress) -> None:
+def train_members(
+    nets: Sequence[AutoencoderNet], rows: Rows, validation: Rows | None = None, *, verbose: bool = False
+) -> None:
+    """Train several nets on the same rows, as one stack if they have one signature.
+
+    Parameters
+    ----------
+    nets : sequence of AutoencoderNet
+        The nets, initialized.
+    rows : Rows
+        Their training rows.
+    validation : Rows, optional
+        Their validation rows.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+    """
+    split = Split(rows, validation)
+    if len(nets) == 1:
+        nets[0].partial_fit(split)
+    elif driver := DRIVER.get(None):
+        driver(nets, split)
+    else:
+        _train_here(nets, split, shown=verbose)
+
+
+def _train_here(nets: Sequence[AutoencoderNet], split: Split, *, shown: bool) -> None:
+    interrupted = Event()
+
+    def check() -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+
+    with closing(Progress(check, shown=shown)) as progress:
+        fits = [Fit(net, split) for net in nets]
+        train(fits, progress, on_error=interrupted.set)
+    if error := first_error(fits):
+        raise error
+
+
+def first_error(fits: Sequence[Fit]) -> BaseException | None:
+    """Return the error of the first fit that has one."""
+    return next((fit.error for fit in fits if fit.error is not None), None)
+
+
+def train(fits: Sequence[Fit], progress: Progress, on_error: Callable[[], None] = lambda: None) -> None:
     """Train fits, those of one signature as stacks.
 
     Parameters
@@ -109,6 +154,8 @@ def train(fits: Sequence[Fit], progress: Progress) -> None:
         The fits, of any signatures.
     progress : Progress
         Counts what has been done, and its check is called between steps.
+    on_error : callable, optional
+        ``() -> None``, called if the training is interrupted: the check must raise from then on.
     """
     fits = [fit for fit in fits if fit.epoch is not None]
     progress.expect(sum(fit.n_left for fit in fits))
@@ -123,7 +170,11 @@ def train(fits: Sequence[Fit], progress: Progress) -> None:
         n_threads = 1
     share = max(1, max(cpu_count(), torch.get_num_threads()) // max(1, min(n_threads, len(chunks))))
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
-        list(pool.map(_train_in_threads, chunks, repeat(share), repeat(progress)))
+        try:
+            list(pool.map(_train_in_threads, chunks, repeat(share), repeat(progress)))
+        except BaseException:
+            on_error()  # before the pool waits for its threads
+            raise
 
 
 def _train_in_threads(fits: list[Fit], most: int, progress: Progress) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.training import threads
-from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows, chunk_size
+from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, chunk_size
+from sklearn_ae.training.batches import Rows as Rows
 from sklearn_ae.training.callbacks import listeners
 from sklearn_ae.training.phases import Phase, StepOptimizer
 from sklearn_ae.training.step import Step
@@ -200,8 +201,8 @@ def train_lone(net: Net, split: Split) -> None:
     training.conclude()
 
 
-# How a net is trained: by itself, unless a parallel backend collects fits to train them together.
-DRIVER: ContextVar[Callable[[Any, Split], None]] = ContextVar("driver", default=train_lone)
+# Trains the nets of a fit on a split, if a parallel backend collects fits to train them together.
+DRIVER: ContextVar[Callable[[Sequence[Any], Split], None]] = ContextVar("driver")
 
 
 def validation_means(net: Net, chunks: Chunks) -> dict[str, float]:

@@ -19,7 +19,7 @@ from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.training.adam import Adam
 from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows, chunk_size
 from sklearn_ae.training.callbacks import listeners
-from sklearn_ae.training.loop import DRIVER, Split, StopTraining
+from sklearn_ae.training.loop import DRIVER, Split, StopTraining, train_lone
 from sklearn_ae.training.phases import Phase, requests
 from sklearn_ae.training.step import Gradients, Step
 
@@ -151,7 +151,10 @@ class AutoencoderNet(NeuralNet):
         """Train on the rows. A callback may stop the training; other interrupts are passed on."""
         if not self.initialized_:
             self.initialize()
-        DRIVER.get()(self, X)
+        if driver := DRIVER.get(None):
+            driver([self], X)
+        else:
+            train_lone(self, X)
         return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:

@@ -1,11 +1,12 @@
 """Progress of the training of many fits, and the check that may end it."""
 
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Callable
 
 from tqdm import tqdm
+
+from sklearn_ae.warning import warn
 
 
 class _Bar(tqdm):
@@ -54,7 +55,7 @@ class Progress:
             is_new = obstacle not in self._explained
             self._explained.add(obstacle)
         if is_new:
-            warnings.warn(f"{obstacle}. Such fits are trained one after another", RuntimeWarning, stacklevel=2)
+            warn(f"{obstacle}. Such fits are trained one after another", RuntimeWarning)
 
     def close(self) -> None:
         """Close the progress bar."""

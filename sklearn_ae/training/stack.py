@@ -212,11 +212,14 @@ class _StackedBatches:
             for column in self.rows.values():
                 column.zero_()
         tables = [batches.rows for batches in of_models]
-        n_cells = sum(len(rows) for rows in tables) * tables[0].n_cells
+        distinct = list({id(rows): rows for rows in tables}.values())  # members of one fit share their rows
+        n_cells = sum(len(rows) for rows in distinct) * tables[0].n_cells
         self.offsets: list[int] | None = None
-        if n_cells <= JOINED and all(rows.are_encoded for rows in tables):
-            self.offsets = np.cumsum([0, *map(len, tables[:-1])]).tolist()
-            table = Rows(Batch(**_joined([rows.table for rows in tables], torch.cat)))
+        if n_cells <= JOINED and all(rows.are_encoded for rows in distinct):
+            starts = np.cumsum([0, *map(len, distinct[:-1])]).tolist()
+            start_of = dict(zip(map(id, distinct), starts, strict=True))
+            self.offsets = [start_of[id(rows)] for rows in tables]
+            table = Rows(Batch(**_joined([rows.table for rows in distinct], torch.cat)))
             self.sources = [(table, Batch(**{name: column.flatten(0, 1) for name, column in self.rows.items()}))]
         else:
             slots = [Batch(**{name: column[k] for name, column in self.rows.items()}) for k in range(len(tables))]

@@ -63,15 +63,15 @@ def test_a_family_chooses_code_and_noise_of_gaussian_columns():
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_recipe_is_written_once_a_fit_and_is_complete(name, monkeypatch):
+def test_a_recipe_is_written_once_a_member_and_is_complete(name, monkeypatch):
     recipes = []
     family = type(VARIANTS[name]())
     written = family.recipe
     monkeypatch.setattr(family, "recipe", lambda self, given: recipes.append(written(self, given)) or recipes[-1])
     estimator = VARIANTS[name](**SMALL).fit(X)
-    (recipe,) = recipes
-    assert isinstance(recipe, Recipe)
-    assert recipe.module is estimator.module_
-    assert list(recipe.optimizers) == [phase.name for phase in recipe.phases]
-    assert type(estimator.model_.inference) is type(recipe.inference)
-    assert set(recipe.validation_phase.terms) <= set(recipe.phases[0].terms)
+    for recipe, member in zip(recipes, estimator.model_.members, strict=True):
+        assert isinstance(recipe, Recipe)
+        assert recipe.module is member.net.module_
+        assert list(recipe.optimizers) == [phase.name for phase in recipe.phases]
+        assert type(member.inference) is type(recipe.inference)
+        assert set(recipe.validation_phase.terms) <= set(recipe.phases[0].terms)

@@ -23,7 +23,7 @@ from tests.families import INTRICATE, SMALL, VARIANTS
 @pytest.mark.parametrize(("sizes", "batch", "expected"), [((64,), 32, 30), ((2000, 2000), 32, 1)])
 def test_large_models_are_not_stacked(sizes, batch, expected):
     nets = []
-    token = DRIVER.set(lambda net, split: nets.append(Fit(net, split)))
+    token = DRIVER.set(lambda of_fit, split: nets.extend(Fit(net, split) for net in of_fit))
     try:
         RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=batch).fit(
             np.random.RandomState(0).normal(size=(100, 30))

@@ -20,7 +20,7 @@ from sklearn_ae.parallel import Aborted
 from sklearn_ae.training import fits as fits_module
 from sklearn_ae.training import stack as stack_module
 from sklearn_ae.training.devices import HOST, KINDS
-from sklearn_ae.training.fits import Fit, train
+from sklearn_ae.training.fits import Fit, first_error, train
 from sklearn_ae.training.loop import DRIVER
 from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.stacked_models import StackedModels
@@ -47,12 +47,12 @@ def train_together(estimators, data, check=lambda: None):
     arrived, done = [Event() for _ in estimators], Event()
 
     def run(i):
-        def wait(net, split):
-            reached[i] = net, split
+        def wait(nets, split):
+            reached[i] = [(net, split) for net in nets]
             arrived[i].set()
             done.wait()
-            if fits[i].error is not None:
-                raise fits[i].error
+            if error := first_error(fits[i]):
+                raise error
 
         DRIVER.set(wait)
         try:
@@ -67,9 +67,9 @@ def train_together(estimators, data, check=lambda: None):
         thread.start()
     for event in arrived:
         event.wait()
-    fits = {i: Fit(*reached[i]) for i in sorted(reached)}
+    fits = {i: [Fit(*one) for one in reached[i]] for i in sorted(reached)}
     progress = Progress(check)
-    train(list(fits.values()), progress)
+    train([fit for of_estimator in fits.values() for fit in of_estimator], progress)
     done.set()
     for thread in threads:
         thread.join()
@@ -242,7 +242,7 @@ def test_a_fit_that_ends_before_the_others_leaves_behind_what_it_would_alone(var
     make, alone = estimators(), [estimator.fit(X, Y) for estimator in estimators()]
     assert [estimator.n_iter_ for estimator in alone] == n_epochs
     counts, errors = train_together(make, [(X, Y)] * len(make))
-    assert (counts, errors) == ({"together": len(make)}, {})
+    assert (counts, errors) == ({"together": sum(estimator.n_members for estimator in make)}, {})
     for estimator, reference in zip(make, alone, strict=True):
         assert_same(estimator, reference)
     if variant in INTRICATE:  # a mixture of codes takes its time
@@ -525,8 +525,8 @@ def fits():
     """Three fits whose training has begun."""
     begun = []
 
-    def keep(net, split):
-        begun.append(Fit(net, split))
+    def keep(nets, split):
+        begun.extend(Fit(net, split) for net in nets)
         raise Aborted
 
     token = DRIVER.set(keep)
@@ -626,7 +626,7 @@ def test_what_is_raised_between_steps_ends_everything(most, monkeypatch):
 
     estimators = [regularized(k) for k in range(2)]
     nets = []
-    token = DRIVER.set(lambda net, split: nets.append(Fit(net, split)))
+    token = DRIVER.set(lambda of_fit, split: nets.extend(Fit(net, split) for net in of_fit))
     try:
         for estimator in estimators:
             estimator.fit(X)
