@@ -27,6 +27,7 @@ VARIANTS = {
     "regularized, masked": partial(RegularizedAutoencoder, corruption_level=0.3),
     "regularized, noisy": partial(RegularizedAutoencoder, corruption_level=0.3, corruption="gaussian"),
     "regularized, dropout": partial(RegularizedAutoencoder, dropout=0.3),
+    "regularized, bins": partial(RegularizedAutoencoder, n_bins=5),
     "regularized, bernoulli": partial(RegularizedAutoencoder, likelihood="bernoulli"),
     "regularized, learned scales": partial(RegularizedAutoencoder, likelihood="learned_gaussian"),
     "variational": partial(VariationalAutoencoder),

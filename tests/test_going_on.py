@@ -46,6 +46,7 @@ CHANGES = {
     "n_components": 3,
     "hidden_layer_sizes": (5,),
     "n_members": 2,
+    "n_bins": 3,
     "activation": "relu",
     "dropout": 0.5,
     "categorical_features": [0],

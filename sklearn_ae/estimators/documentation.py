@@ -13,6 +13,12 @@ n_members : int, default=1
     values and numbers, the most frequent category, the likelihood of the mixture, and rows of random members. Codes,
     ``inverse_transform``, ``history_`` and ``net_`` are those of the member with the lowest validation loss, or
     training loss if there are no validation rows.
+n_bins : int or "auto", default="auto"
+    Number of bins per standardised column of the piecewise-linear encoding that the encoder begins with: quantiles
+    of the training rows are the edges, and a number becomes one coordinate per bin (Gorishniy et al. 2022, equation
+    1). 1 means no encoding.
+    ``"auto"`` is 24 for a fit with y, fewer for more than 42 columns or less than 960 rows, and 1 for more than 128
+    columns or less than 320 rows. Without y it is 1.
 activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="{activation}"
     Activation of the hidden layers. The code and the outputs are linear. ``"silu"`` gives better codes than
     ``"relu"``, which is better for adversarial training; ``"tanh"`` gives better anomaly scores.

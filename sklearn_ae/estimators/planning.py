@@ -17,6 +17,10 @@ from sklearn_ae.training.devices import capabilities
 
 FULL_BATCH = 256  # batch_size="auto": maximum number of rows that are trained as one batch, ...
 BATCH = 128  # ... and the number of rows per batch of larger tables
+MOST_BINS = 24  # n_bins="auto": maximum number of bins per column, ...
+MOST_COORDINATES = 1024  # ... of bins of all columns, ...
+ROWS_PER_BIN = 40  # ... minimum number of rows per bin, ...
+FEWEST_BINS = 8  # ... and number of bins below which there is no encoding
 MIN_LABELED = 200  # early_stopping="auto": minimum number of labelled rows
 
 
@@ -49,6 +53,7 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
         full_batch=n_rows <= batch_size,
         flagged=encoding.flagged,
         column_weight=encoding.schema.weights(estimator.column_weight),
+        n_bins=_n_bins(estimator.n_bins, encoding.layout.n_scaled, n_rows, target),
     )
 
 
@@ -128,6 +133,13 @@ def _device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # PyTorch raises either, depending on the device
         raise ValueError(f"device must be one that torch can reach, got device={device!r}") from error
     return reached.device
+
+
+def _n_bins(n_bins: str | int, n_columns: int, n_rows: int, target: Target) -> int:
+    if not isinstance(n_bins, str):
+        return n_bins
+    n_auto = min(MOST_BINS, MOST_COORDINATES // max(1, n_columns), n_rows // ROWS_PER_BIN)
+    return n_auto if target.n_outputs and n_auto >= FEWEST_BINS else 1
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

@@ -40,6 +40,7 @@ class Settings:
     n_components: Annotated[int, Int(1), FIXED] = field(default=8, kw_only=False)
     hidden_layer_sizes: Annotated[tuple[int, ...], LayerSizes(), FIXED] = (128, 64)
     n_members: Annotated[int, Int(1), FIXED, VARIES_IN_STACK] = 1
+    n_bins: Annotated[str | int, OneOf("auto"), Int(1), FIXED] = "auto"
     activation: Annotated[str, OneOf(*ACTIVATIONS), FIXED] = "silu"
     dropout: Annotated[float, Float(0, 1)] = 0.0
     categorical_features: Annotated[Any, OneOf("from_dtype"), *COLUMN_VALUES, FIXED] = "from_dtype"

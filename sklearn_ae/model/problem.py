@@ -11,6 +11,7 @@ from sklearn_ae.model.targets import Target
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import Code, PointCode
 from sklearn_ae.modules.mlp import Output, hidden_layers, mlp
+from sklearn_ae.modules.piecewise import PiecewiseLinear
 from sklearn_ae.objectives.terms import Term, updated_buffers
 from sklearn_ae.tables.schema import Layout
 from sklearn_ae.training.phases import Phase
@@ -44,6 +45,8 @@ class Problem:
         Columns with a missing indicator as an additional encoder input.
     column_weight : sequence of float, optional
         Weight of each column's loss.
+    n_bins : int, default=1
+        Bins per column of the piecewise-linear encoding of standardised columns; 1 means no such encoding.
     """
 
     layout: Layout
@@ -57,6 +60,12 @@ class Problem:
     full_batch: bool
     flagged: Sequence[int] = ()
     column_weight: Sequence[float] | None = None
+    n_bins: int = 1
+
+    @property
+    def is_described(self) -> bool:
+        """Whether modules depend on a description of the training rows. Standardised columns have mean 0."""
+        return self.n_bins > 1 or self.layout.n_scaled < self.layout.n_cells
 
     def point_autoencoder(self, corruption: nn.Module | None = None) -> Autoencoder:
         """Return an autoencoder whose codes are points, with observation noise of variance 1 on scaled columns."""
@@ -81,11 +90,13 @@ class Problem:
         """
         numeric = cast(Mapping[type[Numeric], int], self.layout.numeric)
         likelihood = table_likelihood(numeric, self.layout.frequencies, gaussian)
-        sizes = [likelihood.n_inputs + len(self.flagged), *self.hidden_layer_sizes]
+        binning = self._binning()
+        n_inputs = likelihood.n_inputs + len(self.flagged)
+        sizes = [sum(bins.n_added for bins in binning) + n_inputs, *self.hidden_layer_sizes]
         mirrored = [self.n_components, *reversed(self.hidden_layer_sizes), likelihood.n_outputs]
         n_outputs = self.target.n_outputs
         return Autoencoder(
-            encoder=hidden_layers(sizes, self.activation, self.dropout),
+            encoder=nn.Sequential(*binning, *hidden_layers(sizes, self.activation, self.dropout)),
             code=code(sizes[-1], self.n_components),
             decoder=mlp(mirrored, self.activation, self.dropout),
             likelihood=likelihood,
@@ -94,6 +105,10 @@ class Problem:
             flagged=self.flagged,
             column_weight=self.column_weight,
         )
+
+    def _binning(self) -> list[PiecewiseLinear]:
+        has_bins = self.n_bins > 1 and self.layout.n_scaled
+        return [PiecewiseLinear(self.layout.n_scaled, self.n_bins)] if has_bins else []
 
     def autoencoder_phase(self, terms: Mapping[str, Term], weights: Mapping[str, float] | None = None) -> Phase:
         """Return the phase that updates the autoencoder: some terms, and the loss of the target.

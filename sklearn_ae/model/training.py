@@ -57,10 +57,10 @@ def train(
     validation_rows = None if validation is None else validation.encoded(encoding, problem.target, nets[0])
     if load_state is not None:
         load_state(nets)
-    elif problem.layout.n_scaled < problem.layout.n_cells:  # scaled columns have mean 0
-        described = cells_with_weights(train_rows)
+    elif problem.is_described:
+        description = cells_with_weights(train_rows)
         for net in nets:
-            net.module_.initialize_output(*described)
+            net.module_.initialize(*description)
     train_members(nets, train_rows, validation_rows, verbose=bool(course.verbose))
     inferences = [recipe.inference.fit(net, train_rows, random) for recipe, net in zip(recipes, nets, strict=True)]
     members = [

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.likelihood import Likelihood
+from sklearn_ae.modules.piecewise import place_bins
 
 
 def own_memory(value: Any) -> Any:
@@ -76,8 +77,17 @@ class Autoencoder(nn.Module):
         return state
 
     @torch.no_grad()
-    def initialize_output(self, x: Tensor, weight: Tensor) -> None:
-        """Add the likelihood's initial output to the decoder's last bias; see :meth:`Likelihood.initial_output`."""
+    def initialize(self, x: Tensor, weight: Tensor) -> None:
+        """Initialize what depends on the training rows: the bins of the encoder, and the decoder's last bias.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_cells)
+            Training rows.
+        weight : Tensor of shape (n, n_cells)
+            Weight of each cell, 0 where it is missing.
+        """
+        place_bins(self.encoder, x, weight)
         *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear))
         last.bias.add_(self.likelihood.initial_output(x, weight).to(last.bias))
 
