@@ -2,6 +2,7 @@
 
 from sklearn_ae.estimators.adversarial import AdversarialAutoencoder
 from sklearn_ae.estimators.imputer import AutoencoderImputer
+from sklearn_ae.estimators.outliers import AutoencoderOutlierDetector
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
 from sklearn_ae.estimators.variational import VariationalAutoencoder
 from sklearn_ae.parallel import StackingBackend as StackingBackend  # registers itself with joblib
@@ -10,6 +11,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AdversarialAutoencoder",
     "AutoencoderImputer",
+    "AutoencoderOutlierDetector",
     "RegularizedAutoencoder",
     "VariationalAutoencoder",
     "__version__",

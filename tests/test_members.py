@@ -4,7 +4,6 @@ import copy
 import pickle
 import signal
 import threading
-import time
 
 import joblib
 import numpy as np
@@ -241,13 +240,13 @@ def test_a_member_that_diverges_fails_the_fit_and_the_last_one_stays():
 
 
 def test_an_interrupt_ends_the_training_of_members():
-    estimator = tiny(n_members=4, max_iter=100_000)
+    recorder = Recorder()
+    estimator = tiny(n_members=4, max_iter=100_000, callbacks=[recorder])
     timer = threading.Timer(1.0, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     timer.start()
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(X)
-    assert time.monotonic() - start < 60  # 100,000 epochs would take minutes
+    assert 0 < recorder.n_epochs < 100_000
     assert not hasattr(estimator, "model_")
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from sklearn_ae.model.density import fitted_mixture
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.priors import PRIORS, Prior
@@ -19,7 +20,6 @@ from sklearn_ae.training.net import AutoencoderNet
 
 HIDDEN_FRACTION = 0.2  # of the known cells, hidden to measure the error of imputed numbers
 MAX_CODES = 10_000  # training codes that a density is fitted to
-MIXTURE_COMPONENTS = 10  # as in the experiments of Ghosh et al. (2020)
 
 
 class Inference(ABC):
@@ -125,7 +125,7 @@ class MixtureDensity(CodeDensity):
         if mixture is None:
             if codes is None:
                 raise ValueError("a density must be fitted before codes are drawn from it")
-            mixture = self._mixture = _fitted_mixture(codes.astype(np.float64))
+            mixture = self._mixture = fitted_mixture(codes.astype(np.float64))
             self._codes = None
         return mixture
 
@@ -205,13 +205,6 @@ def _chosen_rows(rows: Rows, random: np.random.RandomState) -> NDArray[np.int64]
         probability = weight.cpu().numpy().astype(np.float64)
         return random.choice(n, size=min(n, MAX_CODES), p=probability / probability.sum())
     return random.choice(n, size=MAX_CODES, replace=False) if n > MAX_CODES else np.arange(n)
-
-
-def _fitted_mixture(codes: NDArray[np.float64]) -> GaussianMixture:
-    n_distinct = len(np.unique(codes, axis=0))
-    if len(codes) == 1:  # a mixture needs two rows
-        codes = np.repeat(codes, 2, axis=0)
-    return GaussianMixture(min(MIXTURE_COMPONENTS, n_distinct), init_params="k-means++", random_state=0).fit(codes)
 
 
 def _imputation_errors(net: AutoencoderNet, rows: Rows, n_scaled: int, generator: torch.Generator) -> Tensor:

@@ -60,9 +60,9 @@ class Model:
         """Dimensions of the code."""
         return self.net.module_.code.n_components
 
-    def apply(self, readout: Readout, table: Container) -> NDArray:
-        """Return ``readout(module, batch)`` for all rows, in their dtype; raise if a result is not finite."""
-        rows = self._rows(table)
+    def apply(self, readout: Readout, table: Container, index: NDArray | None = None) -> NDArray:
+        """Return ``readout(module, batch)`` for all rows or some, in their dtype; raise if one is not finite."""
+        rows = self._rows(table, index)
         return self._finite(apply(self.net, readout, rows, rows.source.dtype), rows)
 
     def codes(self, table: Container) -> NDArray:
@@ -172,8 +172,9 @@ class Model:
     def _probabilities(self, module: Autoencoder, batch: Batch) -> Tensor:
         return self.outputs(module, batch).softmax(1)
 
-    def _rows(self, table: Container) -> readouts.EncodedRows:
-        return readouts.rows_of(self.encoding.schema.source(table, self.handle_unknown), self.encoding, self.net)
+    def _rows(self, table: Container, index: NDArray | None = None) -> readouts.EncodedRows:
+        source = self.encoding.schema.source(table, self.handle_unknown)
+        return readouts.rows_of(source if index is None else source.take(index), self.encoding, self.net)
 
     def _finite(
         self,

@@ -10,8 +10,7 @@ from sklearn_ae.likelihoods.mixed import Numeric, UnitGaussian, table_likelihood
 from sklearn_ae.model.targets import Target
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import Code, PointCode
-from sklearn_ae.modules.mlp import Output, hidden_layers, mlp
-from sklearn_ae.modules.piecewise import PiecewiseLinear
+from sklearn_ae.modules.mlp import Output, binned_layers, mlp
 from sklearn_ae.objectives.terms import Term, updated_buffers
 from sklearn_ae.tables.schema import Layout
 from sklearn_ae.training.phases import Phase
@@ -90,14 +89,14 @@ class Problem:
         """
         numeric = cast(Mapping[type[Numeric], int], self.layout.numeric)
         likelihood = table_likelihood(numeric, self.layout.frequencies, gaussian)
-        binning = self._binning()
-        n_inputs = likelihood.n_inputs + len(self.flagged)
-        sizes = [sum(bins.n_added for bins in binning) + n_inputs, *self.hidden_layer_sizes]
+        sizes = [likelihood.n_inputs + len(self.flagged), *self.hidden_layer_sizes]
+        bins = (self.layout.n_scaled, self.n_bins)
+        encoder, n_features = binned_layers(sizes, self.activation, self.dropout, *bins)
         mirrored = [self.n_components, *reversed(self.hidden_layer_sizes), likelihood.n_outputs]
         n_outputs = self.target.n_outputs
         return Autoencoder(
-            encoder=nn.Sequential(*binning, *hidden_layers(sizes, self.activation, self.dropout)),
-            code=code(sizes[-1], self.n_components),
+            encoder=encoder,
+            code=code(n_features, self.n_components),
             decoder=mlp(mirrored, self.activation, self.dropout),
             likelihood=likelihood,
             head=Output(self.n_components, n_outputs) if n_outputs else None,
@@ -105,10 +104,6 @@ class Problem:
             flagged=self.flagged,
             column_weight=self.column_weight,
         )
-
-    def _binning(self) -> list[PiecewiseLinear]:
-        has_bins = self.n_bins > 1 and self.layout.n_scaled
-        return [PiecewiseLinear(self.layout.n_scaled, self.n_bins)] if has_bins else []
 
     def autoencoder_phase(self, terms: Mapping[str, Term], weights: Mapping[str, float] | None = None) -> Phase:
         """Return the phase that updates the autoencoder: some terms, and the loss of the target.

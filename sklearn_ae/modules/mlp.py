@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_ae.modules.noise import Dropout
+from sklearn_ae.modules.piecewise import PiecewiseLinear
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -48,6 +49,17 @@ def hidden_layers(sizes: Sequence[int], activation: str, dropout: float = 0.0) -
         if dropout > 0:
             layers.append(Dropout(dropout))
     return nn.Sequential(*layers)
+
+
+def binned_layers(
+    sizes: Sequence[int], activation: str, dropout: float, n_columns: int, n_bins: int
+) -> tuple[nn.Sequential, int]:
+    """Return hidden layers that read the first columns as coordinates of bins, and the number of their outputs."""
+    if n_bins == 1 or not n_columns:
+        return hidden_layers(sizes, activation, dropout), sizes[-1]
+    binning = PiecewiseLinear(n_columns, n_bins)
+    sizes = [sizes[0] + binning.n_added, *sizes[1:]]
+    return nn.Sequential(binning, *hidden_layers(sizes, activation, dropout)), sizes[-1]
 
 
 def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:

@@ -109,8 +109,8 @@ def test_large_tables_are_fitted_by_a_sample_of_their_codes(monkeypatch):
 
 
 def test_rows_of_more_weight_are_more_often_among_the_codes(monkeypatch):
-    seen, fitted = [], inference._fitted_mixture
-    monkeypatch.setattr(inference, "_fitted_mixture", lambda codes: seen.append(codes) or fitted(codes))
+    seen, fitted = [], inference.fitted_mixture
+    monkeypatch.setattr(inference, "fitted_mixture", lambda codes: seen.append(codes) or fitted(codes))
     weight = np.where(np.arange(len(X)) < 40, 1.0, 1e-9)
     estimator = RegularizedAutoencoder(**SMALL).fit(X, sample_weight=weight)
     estimator.sample()
