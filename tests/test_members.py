@@ -242,10 +242,13 @@ def test_a_member_that_diverges_fails_the_fit_and_the_last_one_stays():
 def test_an_interrupt_ends_the_training_of_members():
     recorder = Recorder()
     estimator = tiny(n_members=4, max_iter=100_000, callbacks=[recorder])
-    timer = threading.Timer(1.0, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        estimator.fit(X)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may ignore interrupts
+    threading.Timer(1.0, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            estimator.fit(X)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert 0 < recorder.n_epochs < 100_000
     assert not hasattr(estimator, "model_")
 
