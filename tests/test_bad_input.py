@@ -426,6 +426,8 @@ SHARED = {
     "n_components": [0, -1, 1.0, True, False, "2", None, NAN, (2,)],
     "hidden_layer_sizes": [(0,), (8, 0), (-3, 4), (16.0,), 16, "16", None, (True,), ("8",), {8: 8}, {8, 4}],
     "activation": ["sigmoid", "RELU", None, 1, torch.relu],
+    "n_members": [0, -1, 2.0, True, "2", None],
+    "n_bins": [0, -1, 2.0, True, "2", None],
     "dropout": [-0.1, 1, 1.0, NAN, INF, "0.1", True, None],
     "categorical_features": ["all", 3, True, {"a": 1}],
     "min_frequency": [0, -1, 0.0, 1.0, 1.5, "2", None, True, NAN],

@@ -239,17 +239,29 @@ def test_a_member_that_diverges_fails_the_fit_and_the_last_one_stays():
     np.testing.assert_array_equal(estimator.transform(X), before)
 
 
+class Interrupter(Recorder):
+    """Interrupts the main thread in the third epoch of the first member; copies don't."""
+
+    def __init__(self):
+        super().__init__()
+        self.original = id(self)
+
+    def on_epoch_end(self, net, **kwargs):
+        super().on_epoch_end(net, **kwargs)
+        if self.n_epochs == 3 and id(self) == self.original:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
 def test_an_interrupt_ends_the_training_of_members():
-    recorder = Recorder()
-    estimator = tiny(n_members=4, max_iter=100_000, callbacks=[recorder])
+    interrupter = Interrupter()
+    estimator = tiny(n_members=4, max_iter=100_000, callbacks=[interrupter])
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may ignore interrupts
-    threading.Timer(1.0, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
     try:
         with pytest.raises(KeyboardInterrupt):
             estimator.fit(X)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert 0 < recorder.n_epochs < 100_000
+    assert 3 <= interrupter.n_epochs < 100_000
     assert not hasattr(estimator, "model_")
 
 
