@@ -37,6 +37,38 @@ def write_tables(folder: Path) -> None:
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
+    _write_exams(folder)
+
+
+def _write_exams(folder: Path) -> None:
+    """Write the tables of each exam, and one of all bars."""
+    lines = [["exam", "figure", "sklearn_ae", "compare with", "bar", "reached", "seeds"]]
+    for path in sorted(RESULTS.glob("exams_*.json")):
+        exam = json.loads(path.read_text())
+        name = path.stem.removeprefix("exams_")
+        for line in exam["bars"]:
+            reached = "yes" if line["reached"] else "no"
+            cells = [line["measure"], _cell(line["ours"]), line["beside"], line["bar"], reached]
+            lines.append([f":ref:`{name} <exam-{name}>`", *cells, str(exam["seeds"])])
+        for title, table in exam["tables"].items():
+            _write(folder / f"exams_{name}_{title}.csv", _by_method(table))
+    _write(folder / "exams.csv", lines)
+
+
+def _by_method(table: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Return a table of an exam; a method need not have all figures."""
+    measures = list(dict.fromkeys(measure for row in table.values() for measure in row))
+    lines = [[name, *(_cell(row.get(measure)) for measure in measures)] for name, row in table.items()]
+    return [["", *measures], *lines]
+
+
+def _cell(value: Any) -> str:
+    """Return a figure, or mean and standard deviation over seeds."""
+    if value is None:
+        return ""
+    mean, std = (value["mean"], value["std"]) if isinstance(value, dict) else (value, None)
+    decimals = 2 if abs(mean) >= 10 else 3
+    return f"{mean:.{decimals}f}" if not std else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
 def _result(name: str) -> Any:

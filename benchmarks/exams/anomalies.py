@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from exam import Cell, Table, arguments, bar, over_seeds, report
+from exam import FAMILIES, Cell, Table, arguments, bar, over_seeds, report
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
@@ -23,15 +23,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
-from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-
 SETS = ("cardio", "thyroid", "satellite", "pendigits", "wilt")
 CODES = 8  # n_components of the autoencoders by default
-FAMILIES = {
-    "regularized": RegularizedAutoencoder,
-    "variational": VariationalAutoencoder,
-    "adversarial": AdversarialAutoencoder,
-}
 PUBLISHED = {  # DTE, table 1, means of five seeds, in the order of SETS
     "kNN": (92.00, 98.68, 82.24, 99.87, 63.66),
     "DTE-C": (87.26, 98.74, 78.61, 97.79, 85.10),
@@ -46,8 +39,8 @@ PUBLISHED = {  # DTE, table 1, means of five seeds, in the order of SETS
 Score = Callable[[NDArray, NDArray, int], NDArray]  # training rows, test rows, seed -> scores, high for anomalies
 
 
-def by_likelihood(Model, **settings) -> Score:
-    """Return the negative log-likelihood under a model with ``score_samples``."""
+def by_score(Model, **settings) -> Score:
+    """Return the negative ``score_samples`` of a model: a log-likelihood, except of the forest."""
     return lambda X, X_test, seed: -Model(**settings, random_state=seed).fit(X).score_samples(X_test)
 
 
@@ -68,11 +61,11 @@ def norm(X: NDArray, X_test: NDArray, seed: int) -> NDArray:
     return np.square(X_test).sum(1)
 
 
-OWN: dict[str, Score] = {name: by_likelihood(Family, task=None) for name, Family in FAMILIES.items()}
+OWN: dict[str, Score] = {name: by_score(Family, task=None) for name, Family in FAMILIES.items()}
 PEERS: dict[str, Score] = {
     "5-NN distance": distance,
-    "GaussianMixture(10)": by_likelihood(GaussianMixture, n_components=10),
-    "isolation forest": by_likelihood(IsolationForest),
+    "GaussianMixture(10)": by_score(GaussianMixture, n_components=10),
+    "isolation forest": by_score(IsolationForest),
     "OneClassSVM": support,
     "PCA error": pca_error,
     "squared norm": norm,

@@ -14,7 +14,7 @@ the rows.
 import time
 
 import numpy as np
-from exam import arguments, bar, report
+from exam import FAMILIES, arguments, bar, report
 from features import Split, baselines, boosting, compared
 from scipy.ndimage import shift
 from sklearn.base import BaseEstimator
@@ -26,15 +26,10 @@ from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, minmax_scale
 
-from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
+from sklearn_ae import RegularizedAutoencoder
 
 CODES = 100
 SETTINGS = {"scale": "common", "task": None}
-FAMILIES = {
-    "regularized": RegularizedAutoencoder,
-    "variational": VariationalAutoencoder,
-    "adversarial": AdversarialAutoencoder,
-}
 DIRECTIONS = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)]
 HEAD = "LogisticRegression"
 PUBLISHED = {"RBM": 93.27, "raw, C=100": 78.19, "PCA 10": 53.0, "PCA 20": 71.0, "PCA 30": 74.1}

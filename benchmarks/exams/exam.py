@@ -24,8 +24,14 @@ import torch
 from numpy.typing import NDArray
 
 import sklearn_ae
+from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 
 RESULTS = Path(__file__).parent.parent / "results"
+FAMILIES = {
+    "regularized": RegularizedAutoencoder,
+    "variational": VariationalAutoencoder,
+    "adversarial": AdversarialAutoencoder,
+}
 Cell = float | dict[str, Any]
 Table = dict[str, dict[str, Cell]]  # a row for each method, a column for each measure
 
@@ -143,7 +149,7 @@ def text(cell: Cell | None) -> str:
         return "-"
     mean, std = (cell["mean"], cell["std"]) if isinstance(cell, dict) else (cell, None)
     decimals = 2 if abs(mean) >= 10 else 4
-    return f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
+    return f"{mean:.{decimals}f}" if not std else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
 def shown(table: Table) -> str:
