@@ -51,7 +51,7 @@ PUBLISHED = {
 
 def peers(seed: int) -> dict[str, BaseEstimator]:
     scaled = (SimpleImputer(), StandardScaler())
-    network = MLPRegressor((128, 64), early_stopping=True, max_iter=300, random_state=seed)
+    network = MLPRegressor(hidden_layer_sizes=(128, 64), early_stopping=True, max_iter=300, random_state=seed)
     return {
         "MLPRegressor, early stopping": make_pipeline(
             *scaled, TransformedTargetRegressor(network, transformer=StandardScaler())
