@@ -6,8 +6,8 @@ peers get standardised columns, without gaps; theirs are the settings of ``bench
 means of 15 seeds of tuned models: MLP, pretraining by reconstruction and fine-tuning, XGBoost, CatBoost of Rubachev
 et al.; MLP, MLP with piecewise-linear inputs and TabM of tabm's result files.
 
-Not as there: their validation rows are a fixed sixth of the table, ours a tenth of the training rows, and the split
-is another one; in the file used here 207 blocks have no number of bedrooms.
+Not as there: the split and the validation rows are others, nothing is tuned, and in the file used here 207 blocks
+have no number of bedrooms.
 """
 
 import time

@@ -108,7 +108,7 @@ def bar(measure: str, ours: Cell, *, least: float | None = None, most: float | N
     """Return a bar: what it asks for, our figure, what to compare it with, and whether it is reached."""
     value = ours["mean"] if isinstance(ours, dict) else ours
     low, high = -np.inf if least is None else least, np.inf if most is None else most
-    asked = f"at most {most:g}" if least is None else f"at least {least:g}"
+    asked = f"at most {most:.4g}" if least is None else f"at least {least:.4g}"
     return {"measure": measure, "ours": ours, "beside": beside, "bar": asked, "reached": bool(low <= value <= high)}
 
 

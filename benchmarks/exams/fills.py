@@ -111,14 +111,12 @@ def main() -> None:
                 by_table.setdefault(f"{table}, {way}", {})[name] = figure(found[-1])
             means[name][way] = figure(np.mean(found, axis=0))
             print(way, name, means[name][way]["mean"], flush=True)
+    others = ("IterativeImputer", "KNNImputer", "SimpleImputer")
     bars = []
     for way in HIDE:
-        best = min(
-            (n for n in means if n.endswith("Imputer") and n != "AutoencoderImputer"),
-            key=lambda n: means[n][way]["mean"],
-        )
-        ours, beside = means["AutoencoderImputer"][way], means[best][way]["mean"]
-        bars.append(bar(f"AutoencoderImputer, {way}", ours, most=beside, beside=f"{best} {beside:.3f}"))
+        lowest, best = min((means[name][way]["mean"], name) for name in others)
+        ours, beside = means["AutoencoderImputer"][way], f"{best} {lowest:.3f}"
+        bars.append(bar(f"AutoencoderImputer, {way}", ours, most=lowest, beside=beside))
     means |= {f"published: {name}": dict(zip(HIDE, of, strict=True)) for name, of in PUBLISHED.items()}
     report("fills", asked, start, {}, {"means": means, "tables": by_table}, bars)
 
