@@ -2,8 +2,8 @@
 
 Variational autoencoders 784-200-200-50-200-200-784, tanh, on MNIST binarised once. The figure is the negative
 log-likelihood of a test row in nats, as in ``mnist_likelihood.py``. Published: 86.76, 85.54 and 84.78; the order must
-hold. Fifty draws take fifty times the decoder: about an hour for 10 epochs of all rows on one core, so ``--epochs`` and
-``--rows`` are small by default.
+hold. Fifty draws take fifty times the decoder, which is hours for some epochs of all rows on one core. So ``--epochs``
+and ``--rows`` are small by default.
 
 Not as there: Burda et al. binarise anew in each epoch, train for 3,280 epochs, and score with 5,000 draws.
 """
