@@ -9,6 +9,18 @@ from matplotlib.figure import Figure
 
 OWN = "sklearn_ae"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
+HIGHEST, LOWEST = max, min
+CONTESTS = {  # of the exams: a table, whether the highest or the lowest figure is the best, and the figures
+    ("anomalies", "auroc"): (HIGHEST, ("cardio", "thyroid", "satellite", "pendigits", "wilt", "mean")),
+    ("california", "rmse"): (LOWEST, ("test",)),
+    ("digits_features", "accuracy"): (HIGHEST, ("LogisticRegression", "5-NN", "HistGradientBoosting")),
+    ("fills", "means"): (LOWEST, ("at random", "given others", "not at random")),
+    ("generation", "r2"): (HIGHEST, ("R2",)),
+    ("science_2006", "error"): (LOWEST, ("squared error",)),
+    ("subtab", "accuracy"): (HIGHEST, ("LogisticRegression", "5-NN", "HistGradientBoosting")),
+}
+OWN_METHODS = ("regularized", "variational", "adversarial", "autoencoder", "Autoencoder", "Regularized", "Variational")
+NO_METHODS = ("published", "real rows")
 
 
 def write_tables(folder: Path) -> None:
@@ -37,6 +49,56 @@ def write_tables(folder: Path) -> None:
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
+    _write_exams(folder)
+
+
+def _write_exams(folder: Path) -> None:
+    """Write the tables of each exam, and one of all bars."""
+    lines = [["exam", "figure", "sklearn_ae", "compare with", "bar", "reached", "seeds"]]
+    for path in sorted(RESULTS.glob("exams_*.json")):
+        exam = json.loads(path.read_text())
+        name = path.stem.removeprefix("exams_")
+        for line in exam["bars"]:
+            reached = "yes" if line["reached"] else "no"
+            cells = [line["measure"], _cell(line["ours"]), line["beside"], line["bar"], reached]
+            lines.append([f":ref:`{name} <exam-{name}>`", *cells, str(exam["seeds"])])
+        for title, table in exam["tables"].items():
+            _write(folder / f"exams_{name}_{title}.csv", _by_method(table))
+    _write(folder / "exams.csv", lines)
+    _write(folder / "exams_contests.csv", _contests())
+
+
+def _contests() -> list[list[str]]:
+    """Return the best of our figures beside the best of the other methods that were run."""
+    lines = [["exam", "figure", "best of sklearn_ae", "", "best of the others", "", "ahead"]]
+    for (name, title), (best, measures) in CONTESTS.items():
+        table = _result(f"exams_{name}")["tables"][title]
+        for measure in measures:
+            means = {way: row[measure]["mean"] for way, row in table.items() if not way.startswith(NO_METHODS)}
+            own, other = (
+                best((way for way in means if way.startswith(OWN_METHODS) == ours), key=means.__getitem__)
+                for ours in (True, False)
+            )
+            ahead = "sklearn_ae" if best(means, key=means.__getitem__) == own else "other"
+            found = [text for way in (own, other) for text in (way, _cell(table[way][measure]))]
+            lines.append([f":ref:`{name} <exam-{name}>`", measure, *found, ahead])
+    return lines
+
+
+def _by_method(table: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Return a table of an exam; a method need not have all figures."""
+    measures = list(dict.fromkeys(measure for row in table.values() for measure in row))
+    lines = [[name, *(_cell(row.get(measure)) for measure in measures)] for name, row in table.items()]
+    return [["", *measures], *lines]
+
+
+def _cell(value: Any) -> str:
+    """Return a figure, or mean and standard deviation over seeds."""
+    if value is None:
+        return ""
+    mean, std = (value["mean"], value["std"]) if isinstance(value, dict) else (value, None)
+    decimals = 2 if abs(mean) >= 10 else 3
+    return f"{mean:.{decimals}f}" if not std else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
 def _result(name: str) -> Any:
