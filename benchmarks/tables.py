@@ -233,6 +233,8 @@ HEADS = {
         ),
     ),
     "regularized": RegularizedAutoencoder(random_state=0),
+    "regularized, 8 members": RegularizedAutoencoder(n_members=8, random_state=0),
+    "regularized, n_bins=1": RegularizedAutoencoder(n_bins=1, random_state=0),
     "regularized, 100 epochs": RegularizedAutoencoder(early_stopping=False, random_state=0),
     "variational": VariationalAutoencoder(random_state=0),
     "adversarial": AdversarialAutoencoder(random_state=0),

@@ -33,6 +33,8 @@ OWN = {
     **{name: (Family, {}) for name, Family in FAMILIES.items()},
     "regularized, scale='quantile'": (RegularizedAutoencoder, {"scale": "quantile"}),
     "regularized, early_stopping=False": (RegularizedAutoencoder, {"early_stopping": False}),
+    "regularized, n_bins=1": (RegularizedAutoencoder, {"n_bins": 1}),
+    "regularized, 8 members": (RegularizedAutoencoder, {"n_members": 8}),
 }
 PUBLISHED = {
     "MLP": 0.5062,
