@@ -96,7 +96,7 @@ def _trained(
     """Fit the encoding, write the recipe and train."""
     samples, _ = split
     encoding = fit_encoding(schema, samples, estimator.scale) if last is None else last.model_.encoding
-    problem = problem_of(estimator, encoding, target, samples.X.shape[0])
+    problem = problem_of(estimator, encoding, target, samples)
     return train(
         [estimator.recipe(problem) for _ in range(estimator.n_members)],
         problem,

@@ -19,7 +19,7 @@ FULL_BATCH = 256  # batch_size="auto": maximum number of rows that are trained a
 BATCH = 128  # ... and the number of rows per batch of larger tables
 MOST_BINS = 24  # n_bins="auto": maximum number of bins per column, ...
 MOST_COORDINATES = 1024  # ... of bins of all columns, ...
-ROWS_PER_BIN = 40  # ... minimum number of rows per bin, ...
+ROWS_PER_BIN = 40  # ... minimum number of labelled rows per bin, ...
 FEWEST_BINS = 8  # ... and number of bins below which there is no encoding
 MIN_LABELED = 200  # early_stopping="auto": minimum number of labelled rows
 
@@ -28,7 +28,7 @@ def stops_early(estimator: AutoencoderState, target: Target, y: NDArray | None) 
     """Whether a fit stops early: ``"auto"`` stops by the target, if there are enough labelled rows for a split."""
     if not isinstance(estimator.early_stopping, str):
         return bool(estimator.early_stopping)
-    return y is not None and int(np.count_nonzero(target.is_labeled(y))) >= MIN_LABELED
+    return _n_labeled(target, y) >= MIN_LABELED
 
 
 def monitored(target: Target, validation: Samples) -> str:
@@ -37,8 +37,9 @@ def monitored(target: Target, validation: Samples) -> str:
     return "valid_target" if has_labels else "valid_loss"
 
 
-def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, n_rows: int) -> Problem:
+def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, samples: Samples) -> Problem:
     """Return the problem for the family's recipe."""
+    n_rows = samples.X.shape[0]
     batch_size = _batch_size(estimator.batch_size, n_rows)
     weight = estimator.target_weight
     return Problem(
@@ -53,7 +54,7 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
         full_batch=n_rows <= batch_size,
         flagged=encoding.flagged,
         column_weight=encoding.schema.weights(estimator.column_weight),
-        n_bins=_n_bins(estimator.n_bins, encoding.layout.n_scaled, n_rows, target),
+        n_bins=_n_bins(estimator.n_bins, encoding.layout.n_scaled, _n_labeled(target, samples.y)),
     )
 
 
@@ -135,11 +136,15 @@ def _device(device: str | torch.device) -> torch.device:
     return reached.device
 
 
-def _n_bins(n_bins: str | int, n_columns: int, n_rows: int, target: Target) -> int:
+def _n_labeled(target: Target, y: NDArray | None) -> int:
+    return 0 if y is None else int(np.count_nonzero(target.is_labeled(y)))
+
+
+def _n_bins(n_bins: str | int, n_columns: int, n_labeled: int) -> int:
     if not isinstance(n_bins, str):
         return n_bins
-    n_auto = min(MOST_BINS, MOST_COORDINATES // max(1, n_columns), n_rows // ROWS_PER_BIN)
-    return n_auto if target.n_outputs and n_auto >= FEWEST_BINS else 1
+    n_auto = min(MOST_BINS, MOST_COORDINATES // max(1, n_columns), n_labeled // ROWS_PER_BIN)
+    return n_auto if n_auto >= FEWEST_BINS else 1
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

@@ -108,6 +108,12 @@ def test_small_tables_and_tables_of_many_columns_have_fewer_bins(n_rows, n_colum
     assert first_width(tiny(max_iter=1, early_stopping=False).fit(X, y)) == n_columns * expected
 
 
+def test_only_labelled_rows_count():
+    X, y = RANDOM.normal(size=(960, 3)), np.where(np.arange(960) < 400, np.arange(960) % 2, -1)
+    assert first_width(tiny(max_iter=1, unlabeled=-1, early_stopping=False).fit(X, y)) == 3 * 10
+    assert first_width(tiny(max_iter=1, unlabeled=-1, early_stopping=False).fit(X, np.where(np.arange(960) < 300, y, -1))) == 3
+
+
 def test_only_standardised_columns_are_encoded():
     pd = pytest.importorskip("pandas")
     table = pd.DataFrame({"word": ["a", "b"] * 30, "number": RANDOM.normal(size=60), "flag": [True, False] * 30})
