@@ -1,9 +1,10 @@
-"""Time and memory against peers: `python benchmarks/speed.py fits|transform|growth|threads`.
+"""Time and memory against peers: `python benchmarks/speed.py fits|transform|growth|threads|members`.
 
 All peers train the same network on the same rows with the same batches and epochs on one thread (`--threads`). Each is
 warmed up, repeats are interleaved, ratios are medians over pairs. The error of the reconstruction stands beside every
 time, computed here for all peers alike: nobody wins by learning less. The peers need `pip install -e ".[bench]"`.
-`threads` compares the threads that a fit chooses with one, and with all that torch would take.
+`threads` compares the threads that a fit chooses with one, and with all that torch would take; `members` compares fits
+of several members with a fit of one.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, count, islice
+from operator import truediv
 from pathlib import Path
 
 import numpy as np
@@ -282,6 +284,21 @@ def taken(training: Fit, limits: dict[str, int], seconds: float) -> dict[str, li
 # The report
 
 
+def members(repeats: int) -> list[dict]:
+    """Return the seconds of fits of several members, and their ratios to a fit of one."""
+    found = []
+    for n_columns, hidden, n_rows in ((10, (32,), 2_000), (30, (64,), 2_000), (30, (128, 64), 2_000)):
+        X = np.random.default_rng(0).normal(size=(n_rows, n_columns)).astype(np.float32)
+        settings = {"hidden_layer_sizes": hidden, "max_iter": 50, "device": "cpu", "random_state": 0}
+        actions = {str(n): partial(RegularizedAutoencoder(n_members=n, **settings).fit, X) for n in (1, 2, 4, 8, 16)}
+        seconds = interleaved(actions, repeats)
+        ratio = {n: statistics.median(map(truediv, of, seconds["1"])) for n, of in seconds.items()}
+        layers = "-".join(map(str, (n_columns, *hidden, 8)))
+        found.append({"layers": layers, "seconds": {n: min(of) for n, of in seconds.items()}, "ratio": ratio})
+        print(json.dumps(found[-1]), flush=True)
+    return found
+
+
 def machine() -> dict:
     versions = {peer.package: installed(peer) for peer in PEERS.values()}
     return {
@@ -311,17 +328,18 @@ def processor() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["fits", "transform", "growth", "threads", "one"])
+    parser.add_argument("what", choices=["fits", "transform", "growth", "threads", "members", "one"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, help="1 by default, all where threads are compared")
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads or (os.cpu_count() if options.what == "threads" else 1))
+    torch.set_num_threads(options.threads or (os.cpu_count() if options.what in ("threads", "members") else 1))
     if options.what == "one":
         print(json.dumps(one(options.case, options.peer)))
         return
-    found = {"fits": fits, "transform": transform, "growth": growth, "threads": threads}[options.what](options.repeats)
+    runs = {run.__name__: run for run in (fits, transform, growth, threads, members)}
+    found = runs[options.what](options.repeats)
     report = {
         "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),

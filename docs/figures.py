@@ -19,7 +19,16 @@ CONTESTS = {  # of the exams: a table, whether the highest or the lowest figure 
     ("science_2006", "error"): (LOWEST, ("squared error",)),
     ("subtab", "accuracy"): (HIGHEST, ("LogisticRegression", "5-NN", "HistGradientBoosting")),
 }
-OWN_METHODS = ("regularized", "variational", "adversarial", "autoencoder", "Autoencoder", "Regularized", "Variational")
+OWN_METHODS = (
+    "detector",
+    "regularized",
+    "variational",
+    "adversarial",
+    "autoencoder",
+    "Autoencoder",
+    "Regularized",
+    "Variational",
+)
 NO_METHODS = ("published", "real rows")
 
 
@@ -40,6 +49,7 @@ def write_tables(folder: Path) -> None:
         _write(folder / f"speed_{family}.csv", _speed([fit for fit in fits if fit["family"] == family]))
     _write(folder / "speed_growth.csv", _growth(_result("speed_growth")["results"]))
     _write(folder / "speed_threads.csv", _threads(_result("speed_threads")["results"]))
+    _write(folder / "speed_members.csv", _members(_result("speed_members")["results"]))
     _draw_speed(fits, folder / "speed.png")
     for table in ("imputation", "synthetic", "codes", "heads", "stopping"):
         name = "mixed_codes" if table == "codes" else table
@@ -135,6 +145,11 @@ def _growth(runs: list[dict[str, Any]]) -> list[list[str]]:
         ]
         lines.append([case, *cells, *memory])
     return [["table", *(f"seconds per epoch, {p}" for p in peers), *(f"memory, {p}" for p in peers)], *lines]
+
+
+def _members(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return how many times as long as a fit of one member fits of several take."""
+    return [["layers", *runs[0]["ratio"]], *([run["layers"], *map(_text, run["ratio"].values())] for run in runs)]
 
 
 def _threads(runs: list[dict[str, Any]]) -> list[list[str]]:
