@@ -23,7 +23,7 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
 Y = np.arange(30) % 3
 VALUES = X @ [1.0, -1.0, 0.5, 0.0]
-READOUTS = ["score_cells", "explain_codes"]  # of columns
+READOUTS = ["score_cells", "explain_codes", "latent_summary"]  # of columns and codes
 
 
 @lru_cache

@@ -58,6 +58,7 @@ READS = {
     "score_cells": lambda e: e.score_cells(ROWS),
     "score_cells of the other table": lambda e: e.score_cells(OTHER_ROWS),
     "explain_codes": lambda e: e.explain_codes(ROWS),
+    "latent_summary": lambda e: e.latent_summary(ROWS).to_numpy(float),
     "inverse_transform": lambda e: e.inverse_transform(CODES),
     "inverse_transform of other codes": lambda e: e.inverse_transform(OTHER_CODES),
     "sample": lambda e: e.sample(3, random_state=0),

@@ -15,6 +15,7 @@ from sklearn_ae.estimators.documentation import documented
 from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
 from sklearn_ae.estimators.fitting import fitted_model, partially_fitted_model
 from sklearn_ae.estimators.state import AutoencoderState, has_classes, has_head
+from sklearn_ae.model.summary import summary_of_codes
 from sklearn_ae.tables.containers import Container
 
 if TYPE_CHECKING:
@@ -328,6 +329,34 @@ class BaseAutoencoder(
         most, random = inputs.check_count("max_samples", max_samples), inputs.check_random(random_state)
         effects = self.model_.code_changes(self._table(X), most, random)
         return pd.DataFrame(effects, self.model_.encoding.schema.column_names, self.get_feature_names_out())
+
+    @of_one_fit
+    def latent_summary(self, X: ArrayLike) -> "pd.DataFrame":
+        """Return statistics of each code dimension over rows. The result is deterministic.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows, for example those of the fit, which keeps none.
+
+        Returns
+        -------
+        summary : DataFrame of pandas of shape (n_components, 5)
+            One row per dimension, named as in ``get_feature_names_out``, with columns
+
+            - ``mean``, ``std``: of the codes that ``transform`` returns;
+            - ``share``: increase of the mean reconstruction loss ``-log p(x | z)`` if the dimension is replaced by its
+              mean, relative to the increase if all dimensions are. With a Gaussian likelihood it is the share of the
+              variance that is explained. Shares sum to 1 if the contributions of the dimensions to the decoded rows
+              are uncorrelated and add up, as in PCA. A dimension that is worse than its mean has a negative share;
+            - ``divergence``: mean of ``KL(q(z_i | x) || p(z_i))`` in nats, NaN for codes that are points;
+            - ``active``: whether the dimension depends on the rows. For codes that are distributions, whether the
+              variance of the posterior mean is above 0.01 (Burda et al. 2016, section 5.2); for codes that are points,
+              whether ``std`` is above 0.01 times the largest one.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(summary_of_codes(self.model_, self._table(X)), self.get_feature_names_out())
 
     @of_one_fit
     def impute(

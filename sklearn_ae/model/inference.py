@@ -15,10 +15,12 @@ from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.priors import PRIORS, Prior
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.apply import apply
-from sklearn_ae.training.batches import Rows, chunk_size
+from sklearn_ae.training.batches import Rows as Rows
+from sklearn_ae.training.batches import chunk_size
 from sklearn_ae.training.net import AutoencoderNet
 
 HIDDEN_FRACTION = 0.2  # of the known cells, hidden to measure the error of imputed numbers
+ACTIVE_STD = 0.01  # of an active dimension of a code that is a point, relative to the largest one
 MAX_CODES = 10_000  # training codes that a density is fitted to
 
 
@@ -52,6 +54,14 @@ class Inference(ABC):
     @abstractmethod
     def drawn_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return cells drawn given the observed cells, (n, n_cells), with noise from ``modules.noise``."""
+
+    @abstractmethod
+    def divergence(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return ``KL(q(z_i | x) || p(z_i))`` of each code dimension, (n, k); NaN if codes are points."""
+
+    @abstractmethod
+    def is_active(self, std: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(k,) -> (k,): whether code dimensions with these standard deviations over rows are active."""
 
 
 class CodeDensity(ABC):
@@ -166,6 +176,14 @@ class PluginInference(Inference):
     def generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
         """(n, k) -> (n, n_cells): expected numbers and most probable categories."""
         return module.decode(codes)
+
+    def divergence(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return NaN, (n, k)."""
+        return torch.full_like(module.encode(batch.x, batch.observed), torch.nan)
+
+    def is_active(self, std: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(k,) -> (k,): whether a standard deviation is above ``ACTIVE_STD`` times the largest one."""
+        return std > ACTIVE_STD * std.max()
 
     def log_likelihood(self, module: Autoencoder, batch: Batch, tolerance: float | None) -> Tensor:
         """Return ``log p(x | z)`` at the code of each row, and an error of 0, (n, 2)."""

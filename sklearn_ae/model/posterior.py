@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_ae.model.inference import Inference
+from sklearn_ae.model.collapse import ACTIVE_VARIANCE, warn_if_collapsed
+from sklearn_ae.model.inference import Inference, Rows
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.objectives.importance import draws_per_round, log_evidence, log_mean, standard_normal
 from sklearn_ae.objectives.priors import PRIORS, Prior
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.training.batches import Rows
 from sklearn_ae.training.net import AutoencoderNet
 
 WIDENING = 2.0  # factor that the proposal's variances are widened by, for a code of one dimension
@@ -38,7 +38,11 @@ class PosteriorInference(Inference):
         self.prior = prior
 
     def fit(self, net: AutoencoderNet, rows: Rows, random: np.random.RandomState) -> Self:
-        """Return the inference itself: prior and observation noise are known after training."""
+        """Return the inference itself, and warn if the code has collapsed.
+
+        Prior and observation noise are known after training.
+        """
+        warn_if_collapsed(net, rows)
         return self
 
     def draw_codes(self, shape: tuple[int, int], random: np.random.RandomState) -> NDArray[np.float64]:
@@ -76,6 +80,15 @@ class PosteriorInference(Inference):
     def drawn_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return cells drawn from ``p(x | z)`` at a code drawn from the posterior, (n, n_cells)."""
         return self._by_blocks(_drawn_cells, module, batch, draws_per_round(module.code.n_components))
+
+    def divergence(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return ``KL(q(z_i | x) || p(z_i))`` of each code dimension, (n, k)."""
+        trace = Trace(module, batch.x, batch.observed)
+        return self.prior.kl(trace["mean"].unsqueeze(-1), trace["log_var"].unsqueeze(-1))
+
+    def is_active(self, std: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(k,) -> (k,): whether the variance of the posterior mean is above 0.01 (Burda et al. 2016, section 5.2)."""
+        return std**2 > ACTIVE_VARIANCE
 
     def _by_blocks(
         self, function: Callable[[Batch, Autoencoder, Prior], Tensor], module: Autoencoder, batch: Batch, n_draws: int
