@@ -54,7 +54,7 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
         full_batch=n_rows <= batch_size,
         flagged=encoding.flagged,
         column_weight=encoding.schema.weights(estimator.column_weight),
-        n_bins=_n_bins(estimator.n_bins, encoding.layout.n_scaled, _n_labeled(target, samples.y)),
+        n_bins=_n_bins(estimator, encoding.layout.n_scaled, _n_labeled(target, samples.y)),
     )
 
 
@@ -140,9 +140,11 @@ def _n_labeled(target: Target, y: NDArray | None) -> int:
     return 0 if y is None else int(np.count_nonzero(target.is_labeled(y)))
 
 
-def _n_bins(n_bins: str | int, n_columns: int, n_labeled: int) -> int:
-    if not isinstance(n_bins, str):
-        return n_bins
+def _n_bins(estimator: AutoencoderState, n_columns: int, n_labeled: int) -> int:
+    if not isinstance(estimator.n_bins, str):
+        return estimator.n_bins
+    if estimator.scale == "common":  # bins of each column would undo the common scale
+        return 1
     n_auto = min(MOST_BINS, MOST_COORDINATES // max(1, n_columns), n_labeled // ROWS_PER_BIN)
     return n_auto if n_auto >= FEWEST_BINS else 1
 

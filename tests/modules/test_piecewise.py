@@ -91,6 +91,7 @@ def test_with_y_standardised_columns_are_encoded_and_without_y_they_are_not(fami
     assert first_width(tiny(family, **settings).fit(X)) == 3
     assert first_width(tiny(family, **settings).fit(X, y)) == 3 * 24
     assert first_width(tiny(family, **settings, n_bins=1).fit(X, y)) == 3
+    assert first_width(tiny(family, **settings, scale="common").fit(X, y)) == 3
     assert first_width(tiny(family, **settings, n_bins=5).fit(X)) == 15
 
 
