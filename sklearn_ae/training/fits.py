@@ -184,9 +184,12 @@ def _train_in_threads(fits: list[Fit], most: int, progress: Progress) -> None:
 
 
 def _threads_fed(fits: Sequence[Fit]) -> int:
-    """Return how many of torch's threads pay for a stack of fits."""
+    """Return how many of torch's threads pay for a stack of fits: as many as for one of them.
+
+    More would split the elementwise operations of the stack, which are over before the threads have synchronised.
+    """
     net, epoch = fits[0].net, cast(Epoch, fits[0].epoch)
-    return min(torch.get_num_threads(), threads.suited(net.module_, epoch.batches.size, len(fits)))
+    return min(torch.get_num_threads(), threads.suited(net.module_, epoch.batches.size))
 
 
 def n_trainers(fits: Sequence[Fit], n_fed: int) -> int:

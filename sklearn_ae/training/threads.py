@@ -21,12 +21,12 @@ SHARE = 1 << 19  # multiplications of an operation that pay for one thread
 Setter = Callable[[int], int]
 
 
-def suited(module: nn.Module, n_rows: int, n_models: int = 1) -> int:
+def suited(module: nn.Module, n_rows: int) -> int:
     """Return how many threads pay for the operations of a module; off the CPU, the number stays as it is."""
     if any(not capabilities(parameter.device).is_host for parameter in module.parameters()):
         return torch.get_num_threads()
     layers = [layer.weight.numel() for layer in module.modules() if isinstance(layer, nn.Linear)]
-    return max(1, n_rows * n_models * sum(layers) // (SHARE * max(1, len(layers))))
+    return max(1, n_rows * sum(layers) // (SHARE * max(1, len(layers))))
 
 
 @contextmanager
