@@ -18,8 +18,8 @@ n_bins : int or "auto", default="auto"
     of the training rows are the edges, and a number becomes one coordinate per bin (Gorishniy et al. 2022, equation
     1). 1 means no encoding.
     ``"auto"`` is 24, fewer for more than 42 columns or less than 960 labelled rows, and 1 for more than 128 columns or
-    less than 320 labelled rows (validation rows do not count), so without y as well, and with
-    ``scale="common"``.
+    less than 320 labelled rows (validation rows do not count), so without y as well. It is also 1 with
+    ``scale="common"`` and in ``partial_fit``. A fit that continues another one keeps its bins.
 activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="{activation}"
     Activation of the hidden layers. The code and the outputs are linear. ``"silu"`` gives better codes than
     ``"relu"``, which is better for adversarial training; ``"tanh"`` gives better anomaly scores.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 from sklearn.utils.validation import check_is_fitted
 
@@ -42,6 +42,13 @@ class FittedAside:
                 del vars(aside)[name]
         vars(aside)["_last_fit"] = None
         self._last_fit: Self | None = aside
+
+    def _replace_in_fit(self, **learned: Any) -> None:
+        """Replace what the last fit has learned. The copy of the fit is replaced as a whole, as by a new fit."""
+        check_is_fitted(self)
+        replaced = cast("Self", object.__new__(type(self)))
+        vars(replaced).update({**vars(self.as_fitted()), **learned})
+        self._last_fit = replaced
 
     def as_fitted(self) -> Self:
         """Return the copy of the last fit, or the estimator itself before the first one."""

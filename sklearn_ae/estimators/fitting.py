@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_ae.estimators import continuing
 from sklearn_ae.estimators.inputs import Schema, check_samples, fresh_random
-from sklearn_ae.estimators.planning import course_of, monitored, problem_of, stops_early
+from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_labeled, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.model import Model
 from sklearn_ae.model.samples import Samples
@@ -57,7 +57,8 @@ def fitted_model(
         strata = None if samples.y is None else target.strata(samples.y)
         samples, validation = samples.split(estimator.validation_fraction, strata, random)
     monitor = monitored(target, validation) if stops and validation is not None else None
-    return _trained(estimator, last, (samples, validation), schema, target, random, monitor=monitor)
+    n_rows = n_labeled(target, samples.y)
+    return _trained(estimator, last, (samples, validation), schema, target, random, n_rows, monitor=monitor)
 
 
 def partially_fitted_model(
@@ -80,8 +81,8 @@ def partially_fitted_model(
         target = last.model_.target
     if classes is not None:
         continuing.check_same_classes(target, classes)
-    random = _random(estimator, last)
-    return _trained(estimator, last, (samples, None), schema, target, random, max_epochs=1, schedule="constant")
+    random, n_rows = _random(estimator, last), 0  # quantiles of these rows need not be those of later ones
+    return _trained(estimator, last, (samples, None), schema, target, random, n_rows, max_epochs=1, schedule="constant")
 
 
 def _trained(
@@ -91,12 +92,14 @@ def _trained(
     schema: Schema,
     target: Target,
     random: np.random.RandomState,
+    n_rows_for_bins: int,
     **course: Any,
 ) -> Model:
     """Fit the encoding, write the recipe and train."""
     samples, _ = split
     encoding = fit_encoding(schema, samples, estimator.scale) if last is None else last.model_.encoding
-    problem = problem_of(estimator, encoding, target, samples)
+    n_bins = n_bins_of(estimator, last, encoding.layout.n_scaled, n_rows_for_bins)
+    problem = problem_of(estimator, encoding, target, samples.X.shape[0], n_bins)
     return train(
         [estimator.recipe(problem) for _ in range(estimator.n_members)],
         problem,

@@ -3,19 +3,18 @@
 from typing import Any, Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, clone
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
+from sklearn_ae.estimators.around import AroundAutoencoder
 from sklearn_ae.estimators.base import BaseAutoencoder
-from sklearn_ae.estimators.fitted import FittedAside
-from sklearn_ae.estimators.inputs import check_random
 from sklearn_ae.estimators.parameters import Bool
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
 
 CORRUPTION_LEVEL = 0.3  # fraction of masked cells while training
 
 
-class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Impute missing cells by an autoencoder, given the observed cells of their row.
 
     Parameters
@@ -92,20 +91,12 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
 
     def _check(self) -> None:
         """Raise unless the parameters are valid."""
-        if not (self.estimator is None or isinstance(self.estimator, BaseAutoencoder)):
-            raise TypeError(f"estimator must be an autoencoder or None, got {self.estimator!r}")
+        super()._check()
         if not Bool().admits(self.sample_posterior):
             raise TypeError(f"sample_posterior must be {Bool()}, got {self.sample_posterior!r}")
-        check_random(self.random_state)
 
-    def _autoencoder(self) -> BaseAutoencoder:
-        """Return the autoencoder to be fitted."""
-        if self.estimator is None:
-            return RegularizedAutoencoder(corruption_level=CORRUPTION_LEVEL, random_state=self.random_state)
-        estimator = clone(self.estimator)
-        if estimator.random_state is None:
-            estimator.set_params(random_state=self.random_state)
-        return estimator
+    def _default(self) -> BaseAutoencoder:
+        return RegularizedAutoencoder(corruption_level=CORRUPTION_LEVEL)
 
     def transform(self, X: ArrayLike) -> Any:
         """Fill missing cells.
@@ -125,19 +116,7 @@ class AutoencoderImputer(FittedAside, OneToOneFeatureMixin, TransformerMixin, Ba
         (drawn,) = self.estimator_.impute(X, n_draws=1, random_state=self.random_state)
         return drawn
 
-    @property
-    def n_features_in_(self) -> int:
-        """Number of columns seen in ``fit``."""
-        return self.estimator_.n_features_in_
-
-    @property
-    def feature_names_in_(self) -> Any:
-        """Names of the columns, if all are strings."""
-        return self.estimator_.feature_names_in_
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -1,14 +1,14 @@
 """A detector of anomalous rows."""
 
+from math import inf
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, clone
-from sklearn.utils import Tags
+from sklearn.base import BaseEstimator, OutlierMixin
 
+from sklearn_ae.estimators.around import AroundAutoencoder
 from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
-from sklearn_ae.estimators.fitted import FittedAside
 from sklearn_ae.estimators.inputs import check_random
 from sklearn_ae.estimators.parameters import Float
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
@@ -18,7 +18,7 @@ MOST_ROWS = 10_000  # training rows that the densities are fitted to
 FENCE = 1.5  # interquartile ranges below the first quartile (Tukey 1977)
 
 
-class AutoencoderOutlierDetector(FittedAside, OutlierMixin, BaseEstimator):
+class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator):
     """Detect anomalous rows by the density of their code and of their residual.
 
     An autoencoder is fitted without y. A row is anomalous if its code is improbable under a Gaussian mixture of the
@@ -111,7 +111,7 @@ class AutoencoderOutlierDetector(FittedAside, OutlierMixin, BaseEstimator):
             values = [member.apply(code_and_residual, table, index) for member in model.members]
             aside.densities_ = [CodeResidualDensity.fit(of_member, model.n_components) for of_member in values]
             by_member = [density.score(own) for density, own in zip(aside.densities_, values, strict=True)]
-            aside.offset_ = aside._threshold(np.mean(by_member, axis=0))
+            aside._offset_ = aside._threshold(np.mean(by_member, axis=0))
         return self
 
     @of_one_fit
@@ -130,8 +130,9 @@ class AutoencoderOutlierDetector(FittedAside, OutlierMixin, BaseEstimator):
             is 0. Lower is more anomalous.
         """
         table, members = self.estimator_._table(X), self.estimator_.model_.members
-        scores = [member.apply(own.score_rows, table) for own, member in zip(self.densities_, members, strict=True)]
-        return np.mean(scores, axis=0)[:, 0].astype(np.float64)
+        of_members = zip(self.densities_, members, strict=True)
+        scores = [member.apply(density.score_rows, table, dtype=np.float64) for density, member in of_members]
+        return np.mean(scores, axis=0)[:, 0]
 
     @of_one_fit
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -166,45 +167,32 @@ class AutoencoderOutlierDetector(FittedAside, OutlierMixin, BaseEstimator):
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     @property
-    def n_features_in_(self) -> int:
-        """Number of columns seen in ``fit``."""
-        return self.estimator_.n_features_in_
+    def offset_(self) -> float:
+        """Threshold of ``score_samples`` below which a row is an outlier."""
+        return self._offset_
 
-    @property
-    def feature_names_in_(self) -> Any:
-        """Names of the columns, if all are strings."""
-        return self.estimator_.feature_names_in_
+    @offset_.setter
+    def offset_(self, offset: float) -> None:
+        if not Float(-inf, closed_low=False).admits(offset):
+            raise ValueError(f"offset_ must be a finite number, got {offset!r}")
+        self._replace_in_fit(_offset_=float(offset))
 
     def _check(self) -> None:
         """Raise unless the parameters are valid."""
-        if not (self.estimator is None or isinstance(self.estimator, BaseAutoencoder)):
-            raise TypeError(f"estimator must be an autoencoder or None, got {self.estimator!r}")
+        super()._check()
         share = Float(0, 0.5, closed_low=False, closed_high=True)
         is_auto = isinstance(self.contamination, str) and self.contamination == "auto"
         if not (is_auto or share.admits(self.contamination)):
             raise ValueError(f"contamination must be 'auto' or {share}, got {self.contamination!r}")
-        check_random(self.random_state)
 
-    def _autoencoder(self) -> BaseAutoencoder:
-        """Return the autoencoder to be fitted, which ignores y."""
-        if self.estimator is None:
-            return RegularizedAutoencoder(activation="tanh", n_members=4, random_state=self.random_state)
-        estimator = clone(self.estimator)
-        if estimator.random_state is None:
-            estimator.set_params(random_state=self.random_state)
-        return estimator
+    def _default(self) -> BaseAutoencoder:
+        return RegularizedAutoencoder(activation="tanh", n_members=4)
 
     def _threshold(self, scores: NDArray[np.float64]) -> float:
         if isinstance(self.contamination, str):
             first, third = np.percentile(scores, [25, 75])
             return float(first - FENCE * (third - first))
         return float(np.percentile(scores, 100 * self.contamination))
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.sparse = True
-        return tags
 
 
 def _chosen(n: int, random: np.random.RandomState) -> NDArray[np.int64]:

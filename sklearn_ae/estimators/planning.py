@@ -28,7 +28,7 @@ def stops_early(estimator: AutoencoderState, target: Target, y: NDArray | None) 
     """Whether a fit stops early: ``"auto"`` stops by the target, if there are enough labelled rows for a split."""
     if not isinstance(estimator.early_stopping, str):
         return bool(estimator.early_stopping)
-    return _n_labeled(target, y) >= MIN_LABELED
+    return n_labeled(target, y) >= MIN_LABELED
 
 
 def monitored(target: Target, validation: Samples) -> str:
@@ -37,9 +37,37 @@ def monitored(target: Target, validation: Samples) -> str:
     return "valid_target" if has_labels else "valid_loss"
 
 
-def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, samples: Samples) -> Problem:
+def n_labeled(target: Target, y: NDArray | None) -> int:
+    """Return the number of labelled rows."""
+    return 0 if y is None else int(np.count_nonzero(target.is_labeled(y)))
+
+
+def n_bins_of(estimator: AutoencoderState, last: AutoencoderState | None, n_columns: int, n_rows: int) -> int:
+    """Return the number of bins per standardised column.
+
+    Parameters
+    ----------
+    estimator : AutoencoderState
+        The parameters.
+    last : AutoencoderState or None
+        The fit that is continued, with its bins.
+    n_columns : int
+        Number of standardised columns.
+    n_rows : int
+        Number of labelled rows whose quantiles are known to be those of all rows to come.
+    """
+    if last is not None:
+        return last.module_.n_bins
+    if not isinstance(estimator.n_bins, str):
+        return estimator.n_bins
+    if estimator.scale == "common":  # bins of each column would undo the common scale
+        return 1
+    n_auto = min(MOST_BINS, MOST_COORDINATES // max(1, n_columns), n_rows // ROWS_PER_BIN)
+    return n_auto if n_auto >= FEWEST_BINS else 1
+
+
+def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, n_rows: int, n_bins: int) -> Problem:
     """Return the problem for the family's recipe."""
-    n_rows = samples.X.shape[0]
     batch_size = _batch_size(estimator.batch_size, n_rows)
     weight = estimator.target_weight
     return Problem(
@@ -54,7 +82,7 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
         full_batch=n_rows <= batch_size,
         flagged=encoding.flagged,
         column_weight=encoding.schema.weights(estimator.column_weight),
-        n_bins=_n_bins(estimator, encoding.layout.n_scaled, _n_labeled(target, samples.y)),
+        n_bins=n_bins,
     )
 
 
@@ -134,19 +162,6 @@ def _device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # PyTorch raises either, depending on the device
         raise ValueError(f"device must be one that torch can reach, got device={device!r}") from error
     return reached.device
-
-
-def _n_labeled(target: Target, y: NDArray | None) -> int:
-    return 0 if y is None else int(np.count_nonzero(target.is_labeled(y)))
-
-
-def _n_bins(estimator: AutoencoderState, n_columns: int, n_labeled: int) -> int:
-    if not isinstance(estimator.n_bins, str):
-        return estimator.n_bins
-    if estimator.scale == "common":  # bins of each column would undo the common scale
-        return 1
-    n_auto = min(MOST_BINS, MOST_COORDINATES // max(1, n_columns), n_labeled // ROWS_PER_BIN)
-    return n_auto if n_auto >= FEWEST_BINS else 1
 
 
 def _batch_size(batch_size: str | int, n_rows: int) -> int:

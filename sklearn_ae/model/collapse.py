@@ -27,9 +27,9 @@ def warn_if_collapsed(net: AutoencoderNet, rows: Rows) -> None:
     if n_epochs == 1 or n_epochs * ceil(len(rows) / net.batch_size) < MIN_STEPS:
         return
     index = torch.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS), dtype=torch.float64, device="cpu").long()
-    some = Rows(rows.take(index))
-    largest = apply(net, code, some).var(0).max()
-    if largest < ACTIVE_VARIANCE and are_correlated(apply(net, lambda module, batch: batch.x, some, np.float64)):
+    some = rows.take(index)
+    largest = apply(net, code, Rows(some)).var(0).max()
+    if largest < ACTIVE_VARIANCE and are_correlated(some.x.cpu().double().numpy()):
         warn(
             f"the code has collapsed: no dimension depends on the rows (the largest variance of a posterior mean is "
             f"{largest:.2g}), although columns are correlated. Lower beta, try observation_noise='column' or "

@@ -68,6 +68,8 @@ class CodeResidualDensity:
         n_components : int
             Dimensions of the code.
         """
+        if len(values) == 1:  # a covariance needs two rows
+            values = np.repeat(values, 2, axis=0)
         codes, residuals = np.split(values.astype(np.float64), [n_components], axis=1)
         density = cls(fitted_mixture(codes), LedoitWolf().fit(residuals), np.array([[0.0] * 2, [0.0] * 2, [1.0] * 2]))
         surprisals = density.surprisals(values)

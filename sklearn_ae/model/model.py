@@ -60,10 +60,10 @@ class Model:
         """Dimensions of the code."""
         return self.net.module_.code.n_components
 
-    def apply(self, readout: Readout, table: Container, index: NDArray | None = None) -> NDArray:
-        """Return ``readout(module, batch)`` for all rows or some, in their dtype; raise if one is not finite."""
+    def apply(self, readout: Readout, table: Container, index: NDArray | None = None, dtype: Any = None) -> NDArray:
+        """Return ``readout(module, batch)`` for all rows or some, finite, by default in their dtype."""
         rows = self._rows(table, index)
-        return self._finite(apply(self.net, readout, rows, rows.source.dtype), rows)
+        return self._finite(apply(self.net, readout, rows, dtype or rows.source.dtype), rows)
 
     def codes(self, table: Container) -> NDArray:
         """Return the codes of rows, (n, k)."""

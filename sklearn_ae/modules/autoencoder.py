@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.likelihood import Likelihood
-from sklearn_ae.modules.piecewise import place_bins
+from sklearn_ae.modules.piecewise import n_bins_of, place_bins
 
 
 def own_memory(value: Any) -> Any:
@@ -68,6 +68,11 @@ class Autoencoder(nn.Module):
         self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64, device="cpu"), persistent=False)
         weight = None if column_weight is None else torch.tensor(column_weight, dtype=torch.float32, device="cpu")
         self.register_buffer("column_weight", weight, persistent=False)
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins per column that the encoder begins with, 1 without any."""
+        return n_bins_of(self.encoder)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Return parameters and buffers; one that is part of larger memory is copied, so that copies are small."""

@@ -30,8 +30,8 @@ class PiecewiseLinear(nn.Module):
     NeurIPS, equation 1.
     """
 
+    start: Tensor
     slope: Tensor
-    intercept: Tensor
     low: Tensor
     high: Tensor
 
@@ -40,7 +40,7 @@ class PiecewiseLinear(nn.Module):
         self.n_columns = n_columns
         self.n_bins = n_bins
         zeros = partial(torch.zeros, n_columns, n_bins, dtype=torch.float32, device="cpu")
-        for name in ("slope", "intercept", "low", "high"):
+        for name in ("start", "slope", "low", "high"):
             self.register_buffer(name, zeros())
 
     @property
@@ -62,13 +62,14 @@ class PiecewiseLinear(nn.Module):
         values, weights = (t[:, : self.n_columns].cpu().double().numpy().T for t in (x, weight))
         edges = (_edges(*of_column, self.n_bins) for of_column in zip(values, weights, strict=True))
         lines = np.stack([_lines(of_column, self.n_bins) for of_column in edges], 1)
-        for buffer, line in zip((self.slope, self.intercept, self.low, self.high), lines, strict=True):
+        for buffer, line in zip((self.start, self.slope, self.low, self.high), lines, strict=True):
             buffer.copy_(torch.from_numpy(line))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., n_inputs) -> (..., n_outputs)."""
         columns = x[..., : self.n_columns].unsqueeze(-1)
-        coordinates = torch.clamp(columns * self.slope + self.intercept, self.low, self.high)
+        # The difference comes first: it is exact for values near the edge of a narrow bin.
+        coordinates = torch.clamp((columns - self.start) * self.slope, self.low, self.high)
         return torch.cat([coordinates.flatten(-2), x[..., self.n_columns :]], -1)
 
 
@@ -89,16 +90,21 @@ def _edges(values: NDArray[np.float64], weight: NDArray[np.float64], n_bins: int
 
 
 def _lines(edges: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
-    """Return slope, intercept, lowest and highest value of each coordinate, (4, n_bins); 0 for bins that are unused."""
+    """Return start, slope, lowest and highest value of each coordinate, (4, n_bins); 0 for bins that are unused."""
     n = max(1, len(edges) - 1)
     width = np.diff(edges) if len(edges) > 1 else np.ones(1)  # a constant column has no width
     lines = np.zeros((4, n_bins))
-    lines[0, :n] = 1 / width
-    lines[1, :n] = -edges[:n] / width
+    lines[0, :n] = edges[:n]
+    lines[1, :n] = 1 / width
     lines[3, :n] = 1
     lines[2, 0] = -BEYOND
     lines[3, n - 1] = 1 + BEYOND
     return lines
+
+
+def n_bins_of(network: nn.Module) -> int:
+    """Return the number of bins per column of the piecewise-linear encoding in a network, 1 without one."""
+    return next((layer.n_bins for layer in network.modules() if isinstance(layer, PiecewiseLinear)), 1)
 
 
 def place_bins(network: nn.Module, x: Tensor, weight: Tensor) -> None:

@@ -8,6 +8,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.covariance import LedoitWolf
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
@@ -16,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_ae import AutoencoderOutlierDetector
 from sklearn_ae.estimators import outliers
-from sklearn_ae.model.density import CodeResidualDensity
+from sklearn_ae.model.density import CodeResidualDensity, code_and_residual
 from sklearn_ae.tables.sources import Array
 from tests.families import families, tiny
 
@@ -64,8 +65,9 @@ def test_scores_fall_with_the_distance_and_stay_finite():
     for far in (np.array([1.0, 1, 0, 0, 0]), np.array([0.0, 0, 1, 1, 1])):
         scores = density.score(np.outer(10.0 ** np.arange(1, 9), far))
         assert (np.diff(scores) < 0).all()
-    constant = CodeResidualDensity.fit(np.ones((20, 5)), 2)
-    assert np.isfinite(constant.score(np.ones((3, 5)))).all()
+    for n in (1, 2, 20):
+        constant = CodeResidualDensity.fit(np.ones((n, 5)), 2)
+        assert np.isfinite(constant.score(np.ones((3, 5)))).all()
 
 
 def test_scores_are_means_over_the_members():
@@ -79,8 +81,26 @@ def test_scores_are_means_over_the_members():
     np.testing.assert_allclose(np.mean(own, 1), 0, atol=1e-6)
 
 
-def test_contamination_is_the_share_of_outliers_among_the_training_rows():
-    assert (detector(contamination=0.2).fit_predict(X) == -1).sum() == 60
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [300, 301])  # of 301 scores the threshold is one
+def test_contamination_is_the_share_of_outliers_among_the_training_rows(n, dtype):
+    rows = np.vstack([X, X[:1] + 0.1])[:n].astype(dtype)
+    assert (detector(contamination=0.2).fit_predict(rows) == -1).sum() == 60
+
+
+def test_scores_of_training_rows_are_those_that_the_threshold_was_chosen_by():
+    rows = np.vstack([X, X[:1] + 0.1]).astype(np.float32)
+    fitted = detector(contamination=0.2).fit(rows)
+    assert np.sort(fitted.score_samples(rows))[60].item() == fitted.offset_  # the threshold is one of 301 scores
+
+
+def test_residuals_of_missing_cells_are_0():
+    fitted = detector().fit(X)
+    rows = X[:20].copy()
+    rows[:, 2] = np.nan
+    values = fitted.estimator_.model_.apply(code_and_residual, fitted.estimator_._table(rows))
+    assert (values[:, 2 + 2] == 0).all()  # after two codes
+    assert (np.delete(values, 2 + 2, axis=1) != 0).all()
 
 
 def test_without_contamination_few_training_rows_are_outliers_and_the_threshold_may_be_moved():
@@ -88,8 +108,21 @@ def test_without_contamination_few_training_rows_are_outliers_and_the_threshold_
     first, third = np.percentile(fitted.score_samples(X), [25, 75])
     assert fitted.offset_ == pytest.approx(first - 1.5 * (third - first))
     np.testing.assert_allclose(fitted.decision_function(X), fitted.score_samples(X) - fitted.offset_)
-    fitted.as_fitted().offset_ = np.inf
-    assert (fitted.predict(X) == -1).all()
+    fitted.offset_ = fitted.score_samples(X).max() + 1
+    for moved in (fitted, pickle.loads(pickle.dumps(fitted))):
+        assert (moved.predict(X) == -1).all()
+    assert (clone(fitted).fit(X).predict(X) == -1).mean() < 0.1
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf, "low", None, True])
+def test_a_threshold_must_be_finite_and_needs_a_fit(offset):
+    fitted = detector().fit(X)
+    before = fitted.predict(X)
+    with pytest.raises(ValueError, match="offset_ must be a finite number, got"):
+        fitted.offset_ = offset
+    np.testing.assert_array_equal(fitted.predict(X), before)
+    with pytest.raises(NotFittedError):
+        detector().offset_ = 0.0
 
 
 def test_the_densities_of_large_tables_are_those_of_some_rows(monkeypatch):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sklearn_ae.likelihoods.gaussian import Gaussian
 from sklearn_ae.likelihoods.mixed import NUMERIC
 from sklearn_ae.model.problem import Problem
-from sklearn_ae.model.recipe import Recipe
+from sklearn_ae.model.recipe import Course, Recipe
 from sklearn_ae.model.targets import ClassTarget, NoTarget, ValueTarget
 from sklearn_ae.modules.codes import GaussianCode
 from sklearn_ae.objectives.terms import reconstruction
@@ -75,3 +76,17 @@ def test_a_recipe_is_written_once_a_member_and_is_complete(name, monkeypatch):
         assert list(recipe.optimizers) == [phase.name for phase in recipe.phases]
         assert type(member.inference) is type(recipe.inference)
         assert set(recipe.validation_phase.terms) <= set(recipe.phases[0].terms)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "epochs", "expected"),
+    [
+        ("valid_target", [{"valid_target": 3}, {"valid_target": 1}, {"valid_target": 2}], 1),  # the best is restored
+        (None, [{"train_loss": 1, "valid_loss": 4}, {"train_loss": 2, "valid_loss": 5}], 5),
+        (None, [{"train_loss": 1}, {"train_loss": 2}], 2),
+    ],
+)
+def test_members_are_compared_by_the_loss_of_the_weights_that_they_keep(monitor, epochs, expected):
+    cpu = torch.device("cpu")
+    course = Course(torch.float32, cpu, 1, 1, "constant", [], monitor, autocast=False, verbose=0, signature=None)
+    assert course.final_loss(epochs) == expected

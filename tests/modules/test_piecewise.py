@@ -139,11 +139,35 @@ def test_an_outlier_has_a_bounded_influence_on_predictions():
     assert abs(far - y.mean()) < 20 * y.std()
 
 
-def test_a_continued_fit_keeps_its_bins():
-    X, y = RANDOM.normal(size=(60, 3)), RANDOM.integers(0, 2, size=60)
-    estimator = tiny(warm_start=True, n_bins=4).fit(X, y)
-    before = estimator.module_.encoder[0].slope.clone()
-    assert torch.equal(estimator.fit(10 * X, y).module_.encoder[0].slope, before)
+@families
+def test_a_continued_fit_keeps_its_bins(family):
+    X, y = RANDOM.normal(size=(400, 3)), RANDOM.integers(0, 2, size=400)
+    estimator = tiny(family, warm_start=True, early_stopping=False).fit(X, y)
+    before = [tensor.clone() for tensor in estimator.module_.encoder[0].buffers()]
+    assert estimator.module_.n_bins == 10
+    goes_on = (
+        lambda: estimator.fit(X[:40], y[:40]),
+        lambda: estimator.fit(10 * np.tile(X, (3, 1)), np.tile(y, 3)),
+        lambda: estimator.partial_fit(X[:5], y[:5]),
+    )
+    for fit in goes_on:
+        fit()
+        assert all(map(torch.equal, before, estimator.module_.encoder[0].buffers()))
+
+
+def test_the_first_rows_of_partial_fit_do_not_place_bins():
+    X, y = RANDOM.normal(size=(960, 3)), RANDOM.integers(0, 2, size=960)
+    assert first_width(tiny().partial_fit(X, y, classes=[0, 1])) == 3
+    assert first_width(tiny(n_bins=4).partial_fit(X, y, classes=[0, 1])) == 12
+
+
+def test_coordinates_of_a_narrow_bin_are_exact_in_single_precision():
+    values = np.float32(0.7) + 8 * np.arange(4) * np.spacing(np.float32(0.7))
+    x = torch.tensor(np.array([-1, *values, 2], dtype=np.float32)).unsqueeze(1)
+    bins = PiecewiseLinear(1, 6)
+    bins.fit(x, torch.ones_like(x))
+    narrow = bins(x)[1:-1, bins.slope[0] > 1e5]  # of the four neighbours; each inner one is in the middle of a bin
+    np.testing.assert_allclose(narrow, [[0, 0], [0.5, 0], [1, 0.5], [1, 1]], atol=1e-3)
 
 
 @pytest.mark.parametrize("n_bins", [0, 2.5, None, "many"])

@@ -20,17 +20,28 @@ from sklearn_ae.training.stack import Stack
 from tests.families import INTRICATE, SMALL, VARIANTS
 
 
-@pytest.mark.parametrize(("sizes", "batch", "expected"), [((64,), 32, 30), ((2000, 2000), 32, 1)])
-def test_large_models_are_not_stacked(sizes, batch, expected):
-    nets = []
-    token = DRIVER.set(lambda of_fit, split: nets.extend(Fit(net, split) for net in of_fit))
+@pytest.mark.parametrize(("sizes", "expected"), [((64,), 1), ((2000, 2000), 8)])
+def test_a_stack_is_trained_by_as_many_threads_as_one_of_its_models(sizes, expected, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    (fit,) = begun(RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=128), 200)
+    assert fits._threads_fed([fit]) == fits._threads_fed([fit] * 100) == expected
+
+
+def begun(estimator, n_rows):
+    """Return the fits of the members of an estimator whose training has begun."""
+    of_members = []
+    token = DRIVER.set(lambda nets, split: of_members.extend(Fit(net, split) for net in nets))
     try:
-        RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=batch).fit(
-            np.random.RandomState(0).normal(size=(100, 30))
-        )
+        estimator.fit(np.random.RandomState(0).normal(size=(n_rows, 30)))
     finally:
         DRIVER.reset(token)
-    found = models_at_once(nets[0])
+    return of_members
+
+
+@pytest.mark.parametrize(("sizes", "batch", "expected"), [((64,), 32, 30), ((2000, 2000), 32, 1)])
+def test_large_models_are_not_stacked(sizes, batch, expected):
+    (fit,) = begun(RegularizedAutoencoder(8, hidden_layer_sizes=sizes, batch_size=batch), 100)
+    found = models_at_once(fit)
     assert found == 1 if expected == 1 else found >= expected
 
 
