@@ -428,6 +428,7 @@ SHARED = {
     "activation": ["sigmoid", "RELU", None, 1, torch.relu],
     "n_members": [0, -1, 2.0, True, "2", None],
     "n_bins": [0, -1, 2.0, True, "2", None],
+    "linear_path": ["yes", 1, 0, None],
     "dropout": [-0.1, 1, 1.0, NAN, INF, "0.1", True, None],
     "categorical_features": ["all", 3, True, {"a": 1}],
     "min_frequency": [0, -1, 0.0, 1.0, 1.5, "2", None, True, NAN],

@@ -47,6 +47,7 @@ CHANGES = {
     "hidden_layer_sizes": (5,),
     "n_members": 2,
     "n_bins": 3,
+    "linear_path": True,
     "activation": "relu",
     "dropout": 0.5,
     "categorical_features": [0],
@@ -91,7 +92,7 @@ CHANGES = {
 }
 # What has to be set as well for a parameter to mean something.
 WITH = {
-    "tol": {"early_stopping": True, "n_iter_no_change": 1, "task": None},
+    "tol": {"early_stopping": True, "n_iter_no_change": 1, "task": None, "linear_path": False},
     "n_iter_no_change": {"early_stopping": True, "tol": 100.0},
     "validation_fraction": {"early_stopping": True},
     "corruption": {"corruption_level": 0.5, "corruption": "mask"},

@@ -21,14 +21,15 @@ MOST_BINS = 24  # n_bins="auto": maximum number of bins per column, ...
 MOST_COORDINATES = 1024  # ... of bins of all columns, ...
 ROWS_PER_BIN = 40  # ... minimum number of labelled rows per bin, ...
 FEWEST_BINS = 8  # ... and number of bins below which there is no encoding
-MIN_LABELED = 200  # early_stopping="auto": minimum number of labelled rows
+MIN_ROWS = 200  # early_stopping="auto": minimum number of rows, labelled ones in a fit with y
 
 
-def stops_early(estimator: AutoencoderState, target: Target, y: NDArray | None) -> bool:
-    """Whether a fit stops early: ``"auto"`` stops by the target, if there are enough labelled rows for a split."""
+def stops_early(estimator: AutoencoderState, target: Target, samples: Samples) -> bool:
+    """Whether a fit stops early: ``"auto"`` does if there are enough rows for a split, labelled ones in a fit with y."""
     if not isinstance(estimator.early_stopping, str):
         return bool(estimator.early_stopping)
-    return n_labeled(target, y) >= MIN_LABELED
+    n_rows = n_labeled(target, samples.y) if target.n_outputs else samples.X.shape[0]
+    return n_rows >= MIN_ROWS
 
 
 def monitored(target: Target, validation: Samples) -> str:
@@ -83,6 +84,7 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
         flagged=encoding.flagged,
         column_weight=encoding.schema.weights(estimator.column_weight),
         n_bins=n_bins,
+        has_linear_path=not target.n_outputs if isinstance(estimator.linear_path, str) else estimator.linear_path,
     )
 
 

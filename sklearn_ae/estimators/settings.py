@@ -41,6 +41,7 @@ class Settings:
     hidden_layer_sizes: Annotated[tuple[int, ...], LayerSizes(), FIXED] = (128, 64)
     n_members: Annotated[int, Int(1), FIXED, VARIES_IN_STACK] = 1
     n_bins: Annotated[str | int, OneOf("auto"), Int(1), FIXED] = "auto"
+    linear_path: Annotated[bool | str, Bool(), OneOf("auto"), FIXED] = "auto"
     activation: Annotated[str, OneOf(*ACTIVATIONS), FIXED] = "silu"
     dropout: Annotated[float, Float(0, 1)] = 0.0
     categorical_features: Annotated[Any, OneOf("from_dtype"), *COLUMN_VALUES, FIXED] = "from_dtype"

@@ -37,6 +37,7 @@ class Numeric(Likelihood):
 
     def __init__(self, n_columns: int) -> None:
         super().__init__(n_columns, n_columns, n_columns)
+        self.n_means = n_columns if self.is_scaled else 0
 
     @classmethod
     @abstractmethod

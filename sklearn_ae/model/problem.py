@@ -10,7 +10,7 @@ from sklearn_ae.likelihoods.mixed import Numeric, UnitGaussian, table_likelihood
 from sklearn_ae.model.targets import Target
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import Code, PointCode
-from sklearn_ae.modules.mlp import Output, binned_layers, mlp
+from sklearn_ae.modules.mlp import Output, binned_layers, hidden_layers, with_inputs
 from sklearn_ae.objectives.terms import Term, updated_buffers
 from sklearn_ae.tables.schema import Layout
 from sklearn_ae.training.phases import Phase
@@ -46,6 +46,8 @@ class Problem:
         Weight of each column's loss.
     n_bins : int, default=1
         Bins per column of the piecewise-linear encoding of standardised columns; 1 means no such encoding.
+    has_linear_path : bool, default=False
+        Whether a linear path runs beside the hidden layers of encoder and decoder.
     """
 
     layout: Layout
@@ -60,11 +62,12 @@ class Problem:
     flagged: Sequence[int] = ()
     column_weight: Sequence[float] | None = None
     n_bins: int = 1
+    has_linear_path: bool = False
 
     @property
     def is_described(self) -> bool:
         """Whether modules depend on a description of the training rows. Standardised columns have mean 0."""
-        return self.n_bins > 1 or self.layout.n_scaled < self.layout.n_cells
+        return self.has_linear_path or self.n_bins > 1 or self.layout.n_scaled < self.layout.n_cells
 
     def point_autoencoder(self, corruption: nn.Module | None = None) -> Autoencoder:
         """Return an autoencoder whose codes are points, with observation noise of variance 1 on scaled columns."""
@@ -92,17 +95,22 @@ class Problem:
         sizes = [likelihood.n_inputs + len(self.flagged), *self.hidden_layer_sizes]
         bins = (self.layout.n_scaled, self.n_bins)
         encoder, n_features = binned_layers(sizes, self.activation, self.dropout, *bins)
-        mirrored = [self.n_components, *reversed(self.hidden_layer_sizes), likelihood.n_outputs]
+        mirrored = [self.n_components, *reversed(self.hidden_layer_sizes)]
+        decoder, n_decoded = hidden_layers(mirrored, self.activation, self.dropout), mirrored[-1]
+        if self.has_linear_path:
+            encoder, n_features = with_inputs(encoder, sizes[0], n_features)
+            decoder, n_decoded = with_inputs(decoder, self.n_components, n_decoded)
         n_outputs = self.target.n_outputs
         return Autoencoder(
             encoder=encoder,
             code=code(n_features, self.n_components),
-            decoder=mlp(mirrored, self.activation, self.dropout),
+            decoder=nn.Sequential(*decoder, Output(n_decoded, likelihood.n_outputs)),
             likelihood=likelihood,
             head=Output(self.n_components, n_outputs) if n_outputs else None,
             corruption=corruption,
             flagged=self.flagged,
             column_weight=self.column_weight,
+            has_linear_path=self.has_linear_path,
         )
 
     def autoencoder_phase(self, terms: Mapping[str, Term], weights: Mapping[str, float] | None = None) -> Phase:

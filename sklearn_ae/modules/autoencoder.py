@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.modules.codes import Code
 from sklearn_ae.modules.likelihood import Likelihood
+from sklearn_ae.modules.linear import Components
 from sklearn_ae.modules.piecewise import n_bins_of, place_bins
 
 
@@ -42,6 +43,9 @@ class Autoencoder(nn.Module):
         Columns with a missing indicator as an additional encoder input.
     column_weight : sequence of float, optional
         Weight of each column's loss while training.
+    has_linear_path : bool, default=False
+        Whether the last layers of encoder and decoder read the inputs and the code beside the hidden units. They then
+        start at the principal components of the training rows.
     """
 
     flagged: Tensor
@@ -57,6 +61,7 @@ class Autoencoder(nn.Module):
         corruption: nn.Module | None = None,
         flagged: Sequence[int] = (),
         column_weight: Sequence[float] | None = None,
+        has_linear_path: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -65,6 +70,7 @@ class Autoencoder(nn.Module):
         self.likelihood = likelihood
         self.head = head
         self.corruption = corruption
+        self.has_linear_path = has_linear_path
         self.register_buffer("flagged", torch.tensor(flagged, dtype=torch.int64, device="cpu"), persistent=False)
         weight = None if column_weight is None else torch.tensor(column_weight, dtype=torch.float32, device="cpu")
         self.register_buffer("column_weight", weight, persistent=False)
@@ -83,7 +89,7 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, weight: Tensor) -> None:
-        """Initialize what depends on the training rows: the bins of the encoder, and the decoder's last bias.
+        """Initialize what depends on the training rows: bins, the decoder's last bias and the linear path.
 
         Parameters
         ----------
@@ -95,6 +101,11 @@ class Autoencoder(nn.Module):
         place_bins(self.encoder, x, weight)
         *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear))
         last.bias.add_(self.likelihood.initial_output(x, weight).to(last.bias))
+        if self.has_linear_path:
+            inputs = self.inputs(x, None if bool((weight > 0).all()) else (weight > 0).to(x))
+            components = Components.of(inputs, weight.amax(1), self.code.n_components)
+            scale = self.code.start(components)
+            components.start_decoder(last, self.code.n_components, self.likelihood.n_means, scale)
 
     def cell_weight(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
         """Return the weight of each cell's loss while training, (n, n_cells), or None where all weigh the same."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.bounds import within
+from sklearn_ae.modules.linear import Components
 from sklearn_ae.modules.mlp import Output
 
 
@@ -30,12 +31,25 @@ class Code(nn.Module, ABC):
         return self.location(features)
 
     @abstractmethod
+    def start(self, components: Components) -> Tensor:
+        """Start at principal components, and return what a unit of each code stands for, (m,).
+
+        The last features are the encoder's inputs.
+        """
+
+    @abstractmethod
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return the decoder's input, (n, k), or (n, L, k) for L draws per row."""
 
 
 class PointCode(Code):
     """A code that is a point: a linear map of the encoder's features."""
+
+    def start(self, components: Components) -> Tensor:
+        """Start at standardised principal components."""
+        scale = components.variance.sqrt()
+        components.start_encoder(self.location, 1 / scale)
+        return scale
 
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return the decoder's input, (n, k)."""
@@ -61,6 +75,13 @@ class GaussianCode(Code):
         self.log_variance = Output(n_features, n_components)
         self.n_draws = n_draws
         self.shared = shared
+
+    def start(self, components: Components) -> Tensor:
+        """Start at the distribution of latent variables given the row in probabilistic PCA (Tipping & Bishop 1999)."""
+        scale = components.signal.sqrt()
+        components.start_encoder(self.location, scale / components.variance)
+        components.start_log_variance(self.log_variance)
+        return scale
 
     def log_var(self, features: Tensor) -> Tensor:
         """(n, h) -> (n, k): the log-variance, bounded so that its exponential is finite and not 0."""

@@ -17,7 +17,14 @@ class Likelihood(nn.Module, ABC):
     ----------
     n_cells, n_inputs, n_outputs : int
         Lengths of the three vectors.
+
+    Attributes
+    ----------
+    n_means : int
+        Number of outputs, the first ones, that are the expected values of the inputs at the same positions.
     """
+
+    n_means: int = 0
 
     def __init__(self, n_cells: int, n_inputs: int, n_outputs: int) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
+from sklearn_ae.modules.linear import WithInputs
 from sklearn_ae.modules.noise import Dropout
 from sklearn_ae.modules.piecewise import PiecewiseLinear
 
@@ -60,6 +61,11 @@ def binned_layers(
     binning = PiecewiseLinear(n_columns, n_bins)
     sizes = [sizes[0] + binning.n_added, *sizes[1:]]
     return nn.Sequential(binning, *hidden_layers(sizes, activation, dropout)), sizes[-1]
+
+
+def with_inputs(hidden: nn.Sequential, n_in: int, n_out: int) -> tuple[nn.Sequential, int]:
+    """Return hidden layers whose outputs are followed by their inputs, and the number of both; no layers as they are."""
+    return (nn.Sequential(WithInputs(hidden)), n_out + n_in) if len(hidden) else (hidden, n_in)
 
 
 def mlp(sizes: Sequence[int], activation: str, dropout: float = 0.0) -> nn.Sequential:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_ae.estimators.planning import MIN_LABELED
+from sklearn_ae.estimators.planning import MIN_ROWS
 from tests.families import families, tiny
 
 RNG = np.random.default_rng(0)
@@ -36,13 +36,14 @@ def test_a_fit_with_enough_labels_stops_at_the_best_epoch_of_the_target(family, 
 
 
 @families
-def test_a_fit_without_labels_trains_on_all_rows(family):
-    for estimator in (tiny(family).fit(X), tiny(family, task=None).fit(X, CLASSES)):
-        assert not has_validation(estimator)
-        assert estimator.n_iter_ == estimator.max_iter
+@pytest.mark.parametrize(("n", "stops"), [(MIN_ROWS - 1, False), (MIN_ROWS, True)])
+def test_all_rows_count_in_a_fit_without_y(family, n, stops):
+    for estimator in (tiny(family).fit(X[:n]), tiny(family, task=None).fit(X[:n], CLASSES[:n])):
+        assert has_validation(estimator) is stops
+        assert stops or estimator.n_iter_ == estimator.max_iter
 
 
-@pytest.mark.parametrize(("n", "stops"), [(MIN_LABELED - 1, False), (MIN_LABELED, True)])
+@pytest.mark.parametrize(("n", "stops"), [(MIN_ROWS - 1, False), (MIN_ROWS, True)])
 def test_labelled_rows_decide(n, stops):
     assert has_validation(tiny().fit(X[:n], CLASSES[:n])) is stops
     y = np.where(np.arange(N) < n, CLASSES, -1)

@@ -1,0 +1,120 @@
+"""A linear path beside the hidden layers of encoder and decoder, which starts at the principal components."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import eigh
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor, nn
+
+NEGLIGIBLE = 1e-7  # share of the variance up to which a principal component is left out
+LEAST_VARIANCE = 1e-3  # of a latent variable given the row, relative to its variance
+LARGE = 1500  # rows and columns above which the components come from a randomized decomposition
+
+
+class WithInputs(nn.Module):
+    """Hidden layers whose outputs are followed by their inputs: the next layer is linear in the inputs as well.
+
+    Parameters
+    ----------
+    hidden : Module
+        (n, d) inputs to (n, h) outputs.
+    """
+
+    def __init__(self, hidden: nn.Module) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(..., d) -> (..., h + d)."""
+        return torch.cat([self.hidden(inputs), inputs], -1)
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components of the training rows, as probabilistic PCA (Tipping & Bishop 1999).
+
+    Parameters
+    ----------
+    mean : Tensor of shape (d,)
+        Mean of the inputs.
+    axes : Tensor of shape (m, d)
+        Directions of the components, of unit length.
+    variance : Tensor of shape (m,)
+        Variance of the rows along each direction.
+    noise : float
+        Mean variance along all other directions.
+    """
+
+    mean: Tensor
+    axes: Tensor
+    variance: Tensor
+    noise: float
+
+    @classmethod
+    def of(cls, inputs: Tensor, weight: Tensor, n_components: int) -> "Components":
+        """Return the components of weighted rows, fewer than ``n_components`` if their rank is lower.
+
+        Parameters
+        ----------
+        inputs : Tensor of shape (n, d)
+            Training rows, as inputs of the encoder.
+        weight : Tensor of shape (n,)
+            Weights of the rows.
+        n_components : int
+            Maximum number of components.
+        """
+        rows, share = (t.detach().cpu().double().numpy() for t in (inputs, weight / weight.sum().clamp(min=1e-12)))
+        mean = share @ rows
+        centred = (rows - mean) * np.sqrt(share)[:, np.newaxis]
+        total = np.square(centred).sum()
+        axes, variance = _leading(centred, min(n_components, *centred.shape))
+        kept = variance > NEGLIGIBLE * total
+        axes, variance = axes[kept], variance[kept]
+        noise = max(0.0, total - variance.sum()) / max(1, centred.shape[1] - len(variance))
+        return cls(*map(torch.from_numpy, (mean, axes, variance)), noise)
+
+    @property
+    def signal(self) -> Tensor:
+        """(m,): variances along the components without that of the noise."""
+        return torch.maximum(self.variance - self.noise, NEGLIGIBLE * self.variance)
+
+    @torch.no_grad()
+    def start_encoder(self, layer: nn.Linear, scale: Tensor) -> None:
+        """Let a layer, whose last inputs are the rows, compute ``scale`` times their principal components, (m,)."""
+        (m, d), weight = self.axes.shape, self.axes * scale.unsqueeze(1)
+        layer.weight[:m] = 0
+        layer.weight[:m, -d:] = weight.to(layer.weight)
+        layer.bias[:m] = -(weight @ self.mean).to(layer.bias)
+
+    @torch.no_grad()
+    def start_log_variance(self, layer: nn.Linear) -> None:
+        """Let a layer compute the log-variance of the latent variables given a row, which is the same for all rows."""
+        layer.weight[: len(self.axes)] = 0
+        layer.bias[: len(self.axes)] = (self.noise / self.variance).clamp(min=LEAST_VARIANCE, max=1).log().to(layer.bias)
+
+    @torch.no_grad()
+    def start_decoder(self, layer: nn.Linear, n_components: int, n_outputs: int, scale: Tensor) -> None:
+        """Let the first outputs of a layer, whose last inputs are codes, be the rows with these components, scaled."""
+        first_code = layer.in_features - n_components
+        layer.weight[:n_outputs] = 0
+        weight = (self.axes.T * scale)[:n_outputs]
+        layer.weight[:n_outputs, first_code : first_code + len(scale)] = weight.to(layer.weight)
+        layer.bias[:n_outputs] = self.mean[:n_outputs].to(layer.bias)
+
+
+def _leading(centred: NDArray[np.float64], m: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return m right singular vectors and their squared singular values, the largest first."""
+    n, d = centred.shape
+    if min(n, d) > LARGE:
+        _, singular, axes = randomized_svd(centred, m, random_state=0)
+        return axes, singular**2
+    product = centred.T @ centred if d <= n else centred @ centred.T
+    variance, vectors = eigh(product, subset_by_index=[len(product) - m, len(product) - 1])
+    variance, vectors = np.maximum(variance, 0)[::-1], vectors.T[::-1]
+    if d > n:
+        vectors = vectors @ centred / np.sqrt(np.maximum(variance, np.finfo(float).tiny))[:, np.newaxis]
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(1)[:, np.newaxis], 1)
+    return vectors * np.sign(largest), variance
