@@ -1,12 +1,10 @@
 """What gradient boosting learns from generated rows: to tell them from real ones, and to predict a column."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import StratifiedKFold
 
 N_FOLDS = 5
 MAX_CATEGORIES = 255  # per column, of HistGradientBoosting
@@ -35,11 +33,12 @@ def classifier_auc(real: NDArray, samples: NDArray, discrete: NDArray[np.bool_],
     n_folds = min(N_FOLDS, len(real), len(samples))
     if n_folds < 2:
         return float("nan")
-    X = _inputs(np.concatenate([real, samples]), discrete)
-    y = np.repeat([0, 1], [len(real), len(samples)])
-    folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
-    model = _model(HistGradientBoostingClassifier, discrete, seed)
-    return float(cross_val_score(model, X, y, cv=folds, scoring="roc_auc").mean())
+    rows, is_sample = np.concatenate([real, samples]), np.repeat([0, 1], [len(real), len(samples)])
+    areas = []
+    for train, test in StratifiedKFold(n_folds, shuffle=True, random_state=seed).split(rows, is_sample):
+        model = Boosting(HistGradientBoostingClassifier, rows[train], is_sample[train], discrete, seed)
+        areas.append(roc_auc_score(is_sample[test], model.shares(rows[test])[1]))
+    return float(np.mean(areas))
 
 
 def prediction_score(train: NDArray, test: NDArray, discrete: NDArray[np.bool_], target: int, seed: int) -> float:
@@ -66,32 +65,58 @@ def prediction_score(train: NDArray, test: NDArray, discrete: NDArray[np.bool_],
     if len(train) < 1 or len(test) < 2:
         return float("nan")
     others = np.arange(len(discrete)) != target
-    (X, y), (X_test, y_test) = ((_inputs(rows[:, others], discrete[others]), rows[:, target]) for rows in (train, test))
     score = _areas if discrete[target] else _determination
-    return score(X, y, X_test, y_test, discrete[others], seed)
+    of_train, of_test = ((rows[:, others], rows[:, target]) for rows in (train, test))
+    return score(*of_train, *of_test, discrete[others], seed)
+
+
+class Boosting:
+    """Gradient boosting that is trained on cells of tables.
+
+    Parameters
+    ----------
+    Model : type
+        The class of the model.
+    cells : ndarray of shape (n, d)
+        Cells of the training rows.
+    y : ndarray of shape (n,)
+        The target.
+    discrete : ndarray of shape (d,)
+        Which columns hold category codes.
+    seed : int
+        Seed of the model.
+    """
+
+    def __init__(self, Model: type, cells: NDArray, y: NDArray, discrete: NDArray[np.bool_], seed: int) -> None:
+        self.discrete = np.append(discrete, False)
+        self.used = np.append(~np.isnan(cells).all(axis=0), True)  # scikit-learn raises if a column has no known cell
+        model = Model(categorical_features=self.discrete[self.used], random_state=seed)
+        self.model = model.fit(self._inputs(cells), y)
+
+    def predict(self, cells: NDArray) -> NDArray:
+        """Return predictions, (n, d) -> (n,)."""
+        return self.model.predict(self._inputs(cells))
+
+    def shares(self, cells: NDArray) -> dict[float, NDArray]:
+        """Return the probability of each class, (n, d) -> (n,)."""
+        return dict(zip(self.model.classes_.tolist(), self.model.predict_proba(self._inputs(cells)).T, strict=True))
+
+    def _inputs(self, cells: NDArray) -> NDArray:
+        """Return the columns that are used, with a constant one, since there may be no other."""
+        columns = np.hstack([cells, np.zeros((len(cells), 1))])
+        return np.where(self.discrete, np.minimum(columns, MAX_CATEGORIES - 1), columns)[:, self.used]
 
 
 def _determination(X: NDArray, y: NDArray, X_test: NDArray, y_test: NDArray, discrete: NDArray, seed: int) -> float:
-    model = _model(HistGradientBoostingRegressor, discrete, seed)
-    return float(r2_score(y_test, model.fit(X, y).predict(X_test)))
+    return float(r2_score(y_test, Boosting(HistGradientBoostingRegressor, X, y, discrete, seed).predict(X_test)))
 
 
 def _areas(X: NDArray, y: NDArray, X_test: NDArray, y_test: NDArray, discrete: NDArray, seed: int) -> float:
     """Return the mean area of the classes in the test rows, each against the others; 0.5 for an unknown class."""
-    occurring = np.unique(y_test)
+    occurring = np.unique(y_test).tolist()
     if len(occurring) < 2:
         return float("nan")
-    shares = dict.fromkeys(occurring.tolist(), np.zeros(len(y_test)))
+    shares = dict.fromkeys(occurring, np.zeros(len(y_test)))
     if len(np.unique(y)) > 1:
-        model = _model(HistGradientBoostingClassifier, discrete, seed).fit(X, y)
-        shares |= dict(zip(model.classes_.tolist(), model.predict_proba(X_test).T, strict=True))
-    return float(np.mean([roc_auc_score(y_test == value, shares[value]) for value in occurring.tolist()]))
-
-
-def _model(Model: type, discrete: NDArray[np.bool_], seed: int) -> Any:
-    return Model(categorical_features=discrete if discrete.any() else None, random_state=seed)
-
-
-def _inputs(cells: NDArray, discrete: NDArray[np.bool_]) -> NDArray:
-    """Return cells with the rarest categories of a column as one where there are too many."""
-    return np.where(discrete, np.minimum(cells, MAX_CATEGORIES - 1), cells)
+        shares |= Boosting(HistGradientBoostingClassifier, X, y, discrete, seed).shares(X_test)
+    return float(np.mean([roc_auc_score(y_test == value, shares[value]) for value in occurring]))
