@@ -108,7 +108,9 @@ class Boosting:
 
 
 def _determination(X: NDArray, y: NDArray, X_test: NDArray, y_test: NDArray, discrete: NDArray, seed: int) -> float:
-    return float(r2_score(y_test, Boosting(HistGradientBoostingRegressor, X, y, discrete, seed).predict(X_test)))
+    scale = np.abs(y).max() or 1.0  # the gradients of scikit-learn are in single precision
+    model = Boosting(HistGradientBoostingRegressor, X, y / scale, discrete, seed)
+    return float(r2_score(y_test, scale * model.predict(X_test)))
 
 
 def _areas(X: NDArray, y: NDArray, X_test: NDArray, y_test: NDArray, discrete: NDArray, seed: int) -> float:

@@ -13,6 +13,8 @@ from sklearn_ae.tables.containers import ArrayContainer, Container, SparseContai
 from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.schema import categorical_columns
 
+LARGEST = 1e100  # whose square is finite
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -135,8 +137,9 @@ def _numbers_of(container: Container, position: int, name: str) -> NDArray[np.fl
             f"{name} must hold numbers in {label}, got: {error}. Name the column in categorical_features if it holds "
             "categories"
         ) from error
-    if np.isinf(numbers).any():
-        raise ValueError(f"{name} must hold finite or missing numbers, got infinity in {label}")
+    largest = np.max(np.abs(numbers[~np.isnan(numbers)]), initial=0)
+    if largest > LARGEST:
+        raise ValueError(f"{name} must hold numbers of a magnitude up to {LARGEST:g}, got {largest:g} in {label}")
     return numbers
 
 
