@@ -51,9 +51,11 @@ def write_tables(folder: Path) -> None:
     _write(folder / "speed_threads.csv", _threads(_result("speed_threads")["results"]))
     _write(folder / "speed_members.csv", _members(_result("speed_members")["results"]))
     _draw_speed(fits, folder / "speed.png")
-    for table in ("imputation", "synthetic", "codes", "heads", "stopping"):
+    for table in ("imputation", "codes", "heads", "stopping"):
         name = "mixed_codes" if table == "codes" else table
         _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
+    for measure, results in _by_measure(_result("tables_synthetic")["results"]).items():
+        _write(folder / f"synthetic_{measure}.csv", _by_way(results))
     _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))
     _write(folder / "search_grids.csv", _searches(_result("search_grids")["results"]))
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
@@ -181,6 +183,15 @@ def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:
     ways = list(next(iter(results.values())))
     lines = [[table, *(_figure(of_way[way]) for way in ways)] for table, of_way in results.items()]
     return [["table", *ways], *lines]
+
+
+def _by_measure(results: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the results of each measure, by table and method."""
+    measures = next(iter(next(iter(results.values())).values()))
+    return {
+        measure: {table: {way: found[measure] for way, found in ways.items()} for table, ways in results.items()}
+        for measure in measures
+    }
 
 
 def _figure(value: Any) -> str:

@@ -282,12 +282,14 @@ class SourceContainer(RowsContainer):
         )
 
 
-def check_kind(X: Any) -> None:
-    """Raise if X is a lazy DataFrame or an array of times."""
+def check_kind(X: Any, name: str = "X") -> None:
+    """Raise if a table is a lazy DataFrame or an array of times."""
     if hasattr(X, "collect") and hasattr(X, "collect_schema") and not hasattr(X, "__len__"):
-        raise TypeError(f"X must be an array or a DataFrame, got {type(X).__name__}: call its method collect() before")
+        raise TypeError(
+            f"{name} must be an array or a DataFrame, got {type(X).__name__}: call its method collect() before"
+        )
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
-        raise TypeError(f"X must hold numbers, got times ({X.dtype}): make numbers of them, for example days")
+        raise TypeError(f"{name} must hold numbers, got times ({X.dtype}): make numbers of them, for example days")
 
 
 def check_not_empty(frame: Any, name: str) -> None:

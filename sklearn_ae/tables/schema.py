@@ -140,7 +140,7 @@ class Schema:
         schema : Schema
             The columns.
         """
-        is_categorical = _categorical(container, options.categorical_features)
+        is_categorical = categorical_columns(container, options.categorical_features)
         likelihoods = _likelihoods(container, options)
         columns = [
             _categories(container, position, left_out, options.grouping)
@@ -326,7 +326,7 @@ def _values(
     return values, missing if left_out is None else missing | left_out
 
 
-def _categorical(container: Container, asked: Any) -> NDArray[np.bool_]:
+def categorical_columns(container: Container, asked: Any) -> NDArray[np.bool_]:
     """Return which columns hold categories, (n_columns,)."""
     n = len(container.names)
     if isinstance(asked, str) and asked == "from_dtype":
