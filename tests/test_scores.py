@@ -101,8 +101,9 @@ def test_a_precise_score_of_many_dimensions_is_not_below_the_bound(monkeypatch):
     digits = load_digits().data.astype(np.float32) / 16
     settings = {"n_components": 50, "scale": "common", "task": None, "max_iter": 15, "random_state": 0}
     model = VariationalAutoencoder(**settings).fit(digits[:1500])
-    with pytest.warns(UserWarning, match=r"rows have a standard error above tolerance=0.03"):
+    with pytest.warns(UserWarning, match=r"rows have a standard error above tolerance=0.03") as warned:
         precise = model.score_samples(digits[1500:1510], tolerance=0.03)
+    assert warned[0].filename == __file__
     monkeypatch.setattr(posterior, "SCORE_DRAWS", 16384)
     assert (precise - model.score_samples(digits[1500:1510])).mean() > -0.1  # -0.27 without a fixed part
 
