@@ -110,6 +110,7 @@ def test_weight_decay_shrinks_the_singular_directions_of_a_linear_autoencoder():
 
 
 @pytest.mark.parametrize(("load", "scale", "k"), [(load_digits, "common", 8), (load_breast_cancer, True, 4)])
+@pytest.mark.filterwarnings("ignore:.*rows have a standard error above tolerance:UserWarning")
 def test_the_score_of_a_variational_autoencoder_is_as_near_as_is_asked_for(load, scale, k, monkeypatch):
     """Against the same integral with a hundred times the draws."""
     X = load().data

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_breast_cancer
+from scipy import stats
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_ae import VariationalAutoencoder
 from sklearn_ae.model import posterior
+from sklearn_ae.objectives.importance import log_evidence
 from sklearn_ae.objectives.priors import PRIORS
 
 X = load_breast_cancer().data[:120]
@@ -34,6 +36,7 @@ def test_a_score_decodes_a_few_codes_a_row(model, decoded, method):
     assert sum(decoded) == 32 * len(X)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows have a standard error above tolerance:UserWarning")
 def test_precision_takes_as_many_codes_as_it_needs(model, decoded):
     used = []
     for tolerance in (1.0, 0.01, 0.001):
@@ -51,6 +54,7 @@ def test_a_search_without_y_is_cheap(monkeypatch):
     GridSearchCV(VariationalAutoencoder(**SETTINGS), {"n_components": [1, 2]}, cv=2).fit(X)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows have a standard error above tolerance:UserWarning")
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("gaps", [False, True])
 def test_the_cheap_score_is_near_the_precise_one(prior, gaps):
@@ -91,3 +95,35 @@ def test_draws_for_scores_are_the_same_whatever_was_drawn_before(model):
     model.sample(5)
     assert np.array_equal(model.score_samples(X), before)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_precise_score_of_many_dimensions_is_not_below_the_bound(monkeypatch):
+    digits = load_digits().data.astype(np.float32) / 16
+    settings = {"n_components": 50, "scale": "common", "task": None, "max_iter": 15, "random_state": 0}
+    model = VariationalAutoencoder(**settings).fit(digits[:1500])
+    with pytest.warns(UserWarning, match=r"rows have a standard error above tolerance=0.03") as warned:
+        precise = model.score_samples(digits[1500:1510], tolerance=0.03)
+    assert warned[0].filename == __file__
+    monkeypatch.setattr(posterior, "SCORE_DRAWS", 16384)
+    assert (precise - model.score_samples(digits[1500:1510])).mean() > -0.1  # -0.27 without a fixed part
+
+
+@pytest.mark.parametrize(("k", "n_active"), [(2, 2), (8, 8), (20, 4), (50, 5)])
+def test_the_evidence_of_a_linear_gaussian_model_is_exact(k, n_active):
+    random = np.random.default_rng(0)
+    loadings = np.zeros((30, k))
+    loadings[:, :n_active] = random.normal(size=(30, n_active))
+    evidence = stats.multivariate_normal(np.zeros(30), loadings @ loadings.T + np.eye(30))
+    x = evidence.rvs(20, random_state=0)
+    precision = np.eye(k) + loadings.T @ loadings
+    mean = torch.from_numpy(np.linalg.solve(precision, loadings.T @ x.T).T)
+    sigma = torch.from_numpy(np.tile(precision.diagonal() ** -0.5, (20, 1)))
+    rows, decoder = torch.from_numpy(x), torch.from_numpy(loadings)
+
+    def log_joint(z, index):
+        residual = rows[index].unsqueeze(1) - z @ decoder.T
+        return PRIORS["normal"].log_density(z) - 0.5 * residual.square().sum(-1) - 15 * np.log(2 * np.pi)
+
+    value, error = log_evidence(log_joint, mean, sigma, posterior._widened(2 * sigma.log()).sqrt(), 0.05)
+    assert error.max() <= 0.05
+    assert np.abs(value.numpy() - evidence.logpdf(x)).max() < 0.15

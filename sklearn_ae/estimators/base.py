@@ -239,9 +239,11 @@ class BaseAutoencoder(
             The rows. Missing cells do not contribute.
         tolerance : float, default=None
             Standard error in nats up to which the likelihood of a row is estimated, for codes that are distributions:
-            the proposal adapts to the row until the error is below the tolerance, or until it has had 5,120 draws (more
-            for codes of over 8 dimensions), which takes milliseconds per row. None takes 32 draws around ``q(z | x)``:
-            less than a tenth of the time of a fit to as many rows, and some tenths of a nat below.
+            the proposal adapts to the row until the estimated error is below the tolerance, or until it has had 5,120
+            draws (more for codes of over 8 dimensions), which takes milliseconds per row. Rows that do not reach a
+            tolerance above 0 are counted in a warning. The error is estimated from the same draws: for codes of many
+            dimensions it can be too small, and the estimate is then too low rather than too high. None takes 32 draws
+            around ``q(z | x)``: less than a tenth of the time of a fit to as many rows, and some tenths of a nat below.
         return_std : bool, default=False
             Whether to return the standard errors as well.
 
@@ -254,6 +256,7 @@ class BaseAutoencoder(
             Standard errors, 0 for codes that are points. Only with ``return_std=True``.
         """
         value, std = self.model_.log_likelihood(self._table(X), inputs.check_tolerance(tolerance))
+        inputs.warn_if_imprecise(std, tolerance)
         return (value, std) if return_std else value
 
     @of_one_fit

@@ -1,5 +1,6 @@
 """Checks of the input of an estimator, before anything is changed."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -175,6 +176,14 @@ def check_tolerance(tolerance: float | None) -> float | None:
     if tolerance is not None and not Float(0).admits(tolerance):
         raise ValueError(f"tolerance must be {Float(0)} or None, got {tolerance!r}")
     return tolerance
+
+
+def warn_if_imprecise(std: NDArray, tolerance: float | None) -> None:
+    """Warn if standard errors, (n,), are above the tolerance; 0 asks for the maximum number of draws."""
+    if tolerance and (n_rows := int((std > tolerance).sum())):
+        reached = f"{n_rows} of {len(std)} rows have a standard error above tolerance={tolerance!r}"
+        message = f"{reached} at the maximum number of draws; return_std=True returns the standard errors"
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def check_random(random_state: Any) -> np.random.RandomState:

@@ -113,7 +113,8 @@ def _cell_log_likelihood(batch: Batch, module: Autoencoder, prior: Prior) -> Ten
 def _evidence(batch: Batch, module: Autoencoder, prior: Prior, tolerance: float) -> Tensor:
     trace = Trace(module, batch.x, batch.observed)
     log_joint = partial(_log_joint, module, batch, prior)
-    return torch.stack(log_evidence(log_joint, trace["mean"], (0.5 * trace["log_var"]).exp(), tolerance), 1)
+    sigma, wide = (0.5 * trace["log_var"]).exp(), _widened(trace["log_var"]).sqrt()
+    return torch.stack(log_evidence(log_joint, trace["mean"], sigma, wide, tolerance), 1)
 
 
 def _expected_cells(batch: Batch, module: Autoencoder, prior: Prior) -> Tensor:

@@ -14,22 +14,28 @@ ADAPTATIONS = 4  # rounds in which the proposal of a row adapts; later rounds ar
 MOST_DRAWS = 5120  # ... up to about this number of draws, and for four rounds at least
 FREEDOM = 6  # degrees of freedom of the t-proposals, whose tails are heavier than the posterior's
 
+Proposal = tuple[Tensor, Tensor]  # locations, (m, k), and scales, (m, k), or Cholesky factors, (m, k, k)
+
 
 def log_evidence(
-    log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, sigma: Tensor, tolerance: float
+    log_joint: Callable[[Tensor, Tensor], Tensor], mean: Tensor, sigma: Tensor, wide: Tensor, tolerance: float
 ) -> tuple[Tensor, Tensor]:
     """Return ``log of the integral of exp(log_joint(z)) over z`` for each row, (n,), and its standard error, (n,).
 
-    The proposal is a t-distribution around ``mean``. In each round it takes the mean and covariance of the row's
-    weighted draws (Oh & Berger 1992). The draws are scrambled Sobol points with fixed seeds, shared by all rows, so
-    that the value of a row depends on that row alone.
+    Most of the draws come from a t-distribution around ``mean``. In each round it takes the mean and covariance of the
+    row's weighted draws (Oh & Berger 1992). The others come from a fixed normal distribution around ``mean``, and
+    all are weighted by the density of the mixture (Owen & Zhou 2000): in many dimensions an estimated covariance is too
+    small in some directions, and without the fixed part that part of the posterior would be missed. The draws are
+    scrambled Sobol points with fixed seeds, shared by all rows, so that the value of a row depends on that row alone.
 
     Parameters
     ----------
     log_joint : callable
         ``(z, index) -> values``: codes (m, L, k) of the rows (m,) to ``log p(x, z)``, (m, L).
     mean, sigma : Tensor of shape (n, k)
-        Location and scale of the first proposal.
+        Location and scale of the first t-distribution.
+    wide : Tensor of shape (n, k)
+        Scale of the fixed normal distribution.
     tolerance : float
         Standard error at which a row stops; 0 takes the maximum number of draws.
 
@@ -38,7 +44,7 @@ def log_evidence(
     log_evidence, error : Tensor of shape (n,)
         In double precision.
     """
-    mean, sigma = mean.double(), sigma.double()
+    mean, sigma, wide = mean.double(), sigma.double(), wide.double()
     n, k = mean.shape
     location, scale = mean.clone(), torch.diag_embed(1.5 * sigma)
     jitter = torch.diag_embed(1e-3 * sigma.square())
@@ -47,9 +53,9 @@ def log_evidence(
     sums, squares = torch.full((2, n), -torch.inf, dtype=mean.dtype, device=mean.device)
     active = torch.arange(n, device=mean.device)
     for round_ in range(max(ADAPTATIONS + 4, MOST_DRAWS // n_draws)):
-        draws = _student(k, n_draws, seed=round_).to(mean)  # (L, k)
-        codes = location[active].unsqueeze(1) + torch.einsum("nij,lj->nli", scale[active], draws)
-        log_weights = log_joint(codes, active).double() - _log_density(draws, scale[active])
+        fixed, adaptive = (mean[active], wide[active]), (location[active], scale[active])
+        codes = _codes(fixed, adaptive, n_draws, seed=round_)
+        log_weights = log_joint(codes, active).double() - _log_density(codes, fixed, adaptive)
         if round_ < ADAPTATIONS:  # draws of earlier proposals do not enter the error
             sums[active], squares[active], n_rounds = -torch.inf, -torch.inf, 1
         else:
@@ -104,12 +110,33 @@ def _uniform(k: int, n_draws: int, seed: int) -> Tensor:
     return engine.draw(n_draws, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
 
 
-def _log_density(draws: Tensor, scale: Tensor) -> Tensor:
-    """(L, k), (m, k, k) -> (m, L): the log-density of ``location + scale @ draws`` where these draws are standard."""
-    k = draws.shape[1]
+def _fixed_share(k: int) -> float:
+    """Return the share of the draws from the normal distribution, larger where covariances are estimated worse."""
+    return 1 / 8 if k <= 8 else 1 / 4
+
+
+def _codes(fixed: Proposal, adaptive: Proposal, n_draws: int, seed: int) -> Tensor:
+    """Return draws from the mixture, those of the normal distribution first, (m, n_draws, k)."""
+    (mean, wide), (location, scale) = fixed, adaptive
+    n_fixed = int(_fixed_share(mean.shape[1]) * n_draws)
+    normal = torch.special.ndtri(_uniform(mean.shape[1], n_fixed, 1000 + seed)).to(mean)
+    student = _student(mean.shape[1], n_draws - n_fixed, seed).to(mean)
+    of_fixed = mean.unsqueeze(1) + wide.unsqueeze(1) * normal
+    return torch.cat([of_fixed, location.unsqueeze(1) + torch.einsum("mij,lj->mli", scale, student)], 1)
+
+
+def _log_density(codes: Tensor, fixed: Proposal, adaptive: Proposal) -> Tensor:
+    """(m, L, k) -> (m, L): the log-density of the mixture of the normal and the t-distribution."""
+    (mean, wide), (location, scale) = fixed, adaptive
+    k = codes.shape[2]
+    normal = -0.5 * ((codes - mean.unsqueeze(1)) / wide.unsqueeze(1)).square().sum(2) - 0.5 * k * log(2 * pi)
+    standard = torch.linalg.solve_triangular(scale, (codes - location.unsqueeze(1)).mT, upper=False)
     constant = lgamma((FREEDOM + k) / 2) - lgamma(FREEDOM / 2) - 0.5 * k * log(FREEDOM * pi)
-    standard = constant - 0.5 * (FREEDOM + k) * torch.log1p(draws.square().sum(1) / FREEDOM)
-    return standard - scale.diagonal(dim1=1, dim2=2).log().sum(1, keepdim=True)
+    student = constant - 0.5 * (FREEDOM + k) * torch.log1p(standard.square().sum(1) / FREEDOM)
+    student = student - scale.diagonal(dim1=1, dim2=2).log().sum(1, keepdim=True)
+    normal = normal - wide.log().sum(1, keepdim=True)
+    share = _fixed_share(k)
+    return torch.logaddexp(log(share) + normal, log(1 - share) + student)
 
 
 def _adapted(codes: Tensor, log_weights: Tensor, jitter: Tensor) -> tuple[Tensor, Tensor]:
