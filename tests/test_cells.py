@@ -183,7 +183,8 @@ def test_cells_of_a_linear_model_are_the_densities_of_its_residuals(family, scal
 def test_cells_of_a_linear_variational_model_are_posterior_means_of_log_densities():
     """With a linear decoder the posterior is normal, and E[(x - Wz)^2] known (Tipping & Bishop 1999, section 3)."""
     rows = np.random.RandomState(3).normal(size=(200, 1)) @ [[1.0, -0.5, 2.0]] + RANDOM.normal(size=(200, 3))
-    model = VariationalAutoencoder(1, hidden_layer_sizes=(), max_iter=300, learning_rate=0.01, random_state=0).fit(rows)
+    settings = {"hidden_layer_sizes": (), "max_iter": 300, "learning_rate": 0.01, "early_stopping": False}
+    model = VariationalAutoencoder(1, random_state=0, **settings).fit(rows)
     with torch.no_grad():
         decode = model.module_.decoder
         at_zero, at_one = (decode(torch.full((1, 1), z, dtype=torch.float64)).numpy()[0] for z in (0.0, 1.0))

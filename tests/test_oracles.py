@@ -19,7 +19,14 @@ from sklearn_ae.objectives.bounds import PRIORS, log_weights_by_draw
 from sklearn_ae.objectives.losses import importance_weighted
 from sklearn_ae.objectives.terms import Batch
 
-LINEAR = {"hidden_layer_sizes": (), "activation": "identity", "scale": False, "task": None, "random_state": 0}
+LINEAR = {
+    "early_stopping": False,
+    "hidden_layer_sizes": (),
+    "activation": "identity",
+    "scale": False,
+    "task": None,
+    "random_state": 0,
+}
 DIGITS = load_digits().data / 16
 BREAST_CANCER = StandardScaler().fit_transform(load_breast_cancer().data)
 PROBABILISTIC_PCA = {2: -31.685, 3: -29.176, 5: -24.625, 8: -20.142}

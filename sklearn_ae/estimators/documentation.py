@@ -22,10 +22,10 @@ n_bins : int or "auto", default="auto"
     ``scale="common"`` and in ``partial_fit``. A fit that continues another one keeps its bins.
 linear_path : bool or "auto", default="auto"
     Whether the last layers of encoder and decoder read the inputs and the code as well as the hidden units. Training
-    then starts at the principal components of the standardised columns and one-hot categories, scaled as in
-    probabilistic PCA (Tipping & Bishop 1999, section 3.2), and the hidden layers learn what is not linear. The decoder
-    starts there only for standardised columns. ``"auto"`` is False in fits with y, where it does not help to predict,
-    and True otherwise.
+    then starts at the principal components of the inputs (standardised columns, one-hot categories), in the variational
+    family at probabilistic PCA (Tipping & Bishop 1999, section 3.2), and the hidden layers learn what is not linear.
+    The decoder starts there for standardised columns; a table without such columns has no such start. ``"auto"`` is
+    False in fits with y, where it does not help to predict, and True otherwise.
 activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="{activation}"
     Activation of the hidden layers. The code and the outputs are linear. ``"silu"`` gives better codes than
     ``"relu"``, which is better for adversarial training; ``"tanh"`` gives better anomaly scores.
@@ -90,7 +90,7 @@ tol : float, default=1e-4
 early_stopping : bool or "auto", default="auto"
     Whether to stop when the loss on validation rows does not improve, and to restore the weights of the best epoch.
     Validation rows are ``X_val``, or set aside from X. The loss is that of the target if validation rows have labels,
-    else that of the whole model. ``"auto"`` stops early if there are at least 200 rows, in a fit with y 200 labelled ones.
+    else that of the whole model. ``"auto"`` stops early if there are at least 200 rows, labelled ones in a fit with y.
 validation_fraction : float, default=0.1
     Fraction of the rows set aside for validation, shuffled, and stratified if y holds classes.
 n_iter_no_change : int, default=10

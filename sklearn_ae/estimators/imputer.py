@@ -20,8 +20,8 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
     Parameters
     ----------
     estimator : estimator, default=None
-        An autoencoder. None stands for ``RegularizedAutoencoder(corruption_level=0.3)``, which learns to fill masked
-        cells [1]_.
+        An autoencoder. None stands for ``RegularizedAutoencoder(corruption_level=0.3, early_stopping=False)``, which
+        learns to fill masked cells [1]_.
     sample_posterior : bool, default=False
         Whether cells are drawn, as uncertain as they are, and not expected: the way to multiple imputation [2]_.
     random_state : int, RandomState or None, default=None
@@ -96,7 +96,7 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
             raise TypeError(f"sample_posterior must be {Bool()}, got {self.sample_posterior!r}")
 
     def _default(self) -> BaseAutoencoder:
-        return RegularizedAutoencoder(corruption_level=CORRUPTION_LEVEL)
+        return RegularizedAutoencoder(corruption_level=CORRUPTION_LEVEL, early_stopping=False)
 
     def transform(self, X: ArrayLike) -> Any:
         """Fill missing cells.

@@ -25,7 +25,7 @@ MIN_ROWS = 200  # early_stopping="auto": minimum number of rows, labelled ones i
 
 
 def stops_early(estimator: AutoencoderState, target: Target, samples: Samples) -> bool:
-    """Whether a fit stops early: ``"auto"`` does if there are enough rows for a split, labelled ones in a fit with y."""
+    """Whether a fit stops early: ``"auto"`` does with enough rows for a split, labelled ones in a fit with y."""
     if not isinstance(estimator.early_stopping, str):
         return bool(estimator.early_stopping)
     n_rows = n_labeled(target, samples.y) if target.n_outputs else samples.X.shape[0]

@@ -37,8 +37,7 @@ class Autoencoder(nn.Module):
     head : Module, optional
         (n, k) codes to raw predictions of the target.
     corruption : Module, optional
-        Applied to cells and to the mask of observed cells before encoding, while training. The clean row is
-        reconstructed.
+        Applied to cells and to the mask of observed cells before encoding, in losses. The clean row is reconstructed.
     flagged : sequence of int, default=()
         Columns with a missing indicator as an additional encoder input.
     column_weight : sequence of float, optional
@@ -101,7 +100,7 @@ class Autoencoder(nn.Module):
         place_bins(self.encoder, x, weight)
         *_, last = (layer for layer in self.decoder.modules() if isinstance(layer, nn.Linear))
         last.bias.add_(self.likelihood.initial_output(x, weight).to(last.bias))
-        if self.has_linear_path:
+        if self.has_linear_path and self.likelihood.n_means:
             inputs = self.inputs(x, None if bool((weight > 0).all()) else (weight > 0).to(x))
             components = Components.of(inputs, weight.amax(1), self.code.n_components)
             scale = self.code.start(components)
@@ -123,8 +122,14 @@ class Autoencoder(nn.Module):
         return torch.cat([inputs, 1 - observed.index_select(1, self.flagged)], 1)
 
     def corrupted_inputs(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
-        """(n, n_cells) -> (n, d): the encoder's inputs of the corrupted row."""
-        return self.inputs(x, observed) if self.corruption is None else self.inputs(*self.corruption(x, observed))
+        """(n, n_cells) -> (n, d): the encoder's inputs of the corrupted row.
+
+        Validation rows are corrupted unless there is a head: early stopping by the loss of clean rows would restore an
+        epoch that has not learned to restore corrupted ones, but predictions are for clean rows.
+        """
+        if self.corruption is None or not (self.training or self.head is None):
+            return self.inputs(x, observed)
+        return self.inputs(*self.corruption(x, observed))
 
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """(n, n_cells) -> (n, k): the mean of the code."""

@@ -36,6 +36,8 @@ class WithInputs(nn.Module):
 class Components:
     """Principal components of the training rows, as probabilistic PCA (Tipping & Bishop 1999).
 
+    Weights that start from them are rounded to single precision, as those that are drawn are.
+
     Parameters
     ----------
     mean : Tensor of shape (d,)
@@ -45,7 +47,7 @@ class Components:
     variance : Tensor of shape (m,)
         Variance of the rows along each direction.
     noise : float
-        Mean variance along all other directions.
+        Mean variance along all other directions; the smallest variance if there are no others.
     """
 
     mean: Tensor
@@ -73,8 +75,9 @@ class Components:
         axes, variance = _leading(centred, min(n_components, *centred.shape))
         kept = variance > NEGLIGIBLE * total
         axes, variance = axes[kept], variance[kept]
-        noise = max(0.0, total - variance.sum()) / max(1, centred.shape[1] - len(variance))
-        return cls(*map(torch.from_numpy, (mean, axes, variance)), noise)
+        n_left = centred.shape[1] - len(variance)
+        noise = max(0.0, total - variance.sum()) / n_left if n_left else variance[-1]
+        return cls(torch.from_numpy(mean), torch.from_numpy(axes), torch.from_numpy(variance), float(noise))
 
     @property
     def signal(self) -> Tensor:
@@ -86,14 +89,14 @@ class Components:
         """Let a layer, whose last inputs are the rows, compute ``scale`` times their principal components, (m,)."""
         (m, d), weight = self.axes.shape, self.axes * scale.unsqueeze(1)
         layer.weight[:m] = 0
-        layer.weight[:m, -d:] = weight.to(layer.weight)
-        layer.bias[:m] = -(weight @ self.mean).to(layer.bias)
+        layer.weight[:m, -d:] = weight.float()
+        layer.bias[:m] = -(weight @ self.mean).float()
 
     @torch.no_grad()
     def start_log_variance(self, layer: nn.Linear) -> None:
         """Let a layer compute the log-variance of the latent variables given a row, which is the same for all rows."""
         layer.weight[: len(self.axes)] = 0
-        layer.bias[: len(self.axes)] = (self.noise / self.variance).clamp(min=LEAST_VARIANCE, max=1).log().to(layer.bias)
+        layer.bias[: len(self.axes)] = (self.noise / self.variance).clamp(min=LEAST_VARIANCE, max=1).log().float()
 
     @torch.no_grad()
     def start_decoder(self, layer: nn.Linear, n_components: int, n_outputs: int, scale: Tensor) -> None:
@@ -101,8 +104,8 @@ class Components:
         first_code = layer.in_features - n_components
         layer.weight[:n_outputs] = 0
         weight = (self.axes.T * scale)[:n_outputs]
-        layer.weight[:n_outputs, first_code : first_code + len(scale)] = weight.to(layer.weight)
-        layer.bias[:n_outputs] = self.mean[:n_outputs].to(layer.bias)
+        layer.weight[:n_outputs, first_code : first_code + len(scale)] = weight.float()
+        layer.bias[:n_outputs] = self.mean[:n_outputs].float()
 
 
 def _leading(centred: NDArray[np.float64], m: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -64,7 +64,7 @@ def binned_layers(
 
 
 def with_inputs(hidden: nn.Sequential, n_in: int, n_out: int) -> tuple[nn.Sequential, int]:
-    """Return hidden layers whose outputs are followed by their inputs, and the number of both; no layers as they are."""
+    """Return hidden layers whose outputs are followed by their inputs, and their number; no layers stay as they are."""
     return (nn.Sequential(WithInputs(hidden)), n_out + n_in) if len(hidden) else (hidden, n_in)
 
 

@@ -140,15 +140,11 @@ class Dropout(nn.Module):
 
 
 class Corruption(nn.Module, ABC):
-    """A corruption of the rows before they are encoded, while training."""
-
-    def forward(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(n, n_cells), (n, n_cells) -> (n, n_cells), (n, n_cells): cells and the mask of observed ones."""
-        return self.corrupted(x, observed) if self.training else (x, observed)
+    """A corruption of the rows before they are encoded."""
 
     @abstractmethod
-    def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the corrupted cells and the mask of observed ones."""
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """(n, n_cells), (n, n_cells) -> (n, n_cells), (n, n_cells): corrupted cells and the mask of observed ones."""
 
 
 class Masking(Corruption):
@@ -158,7 +154,7 @@ class Masking(Corruption):
         super().__init__()
         self.fraction = fraction
 
-    def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Set masked cells to 0, the encoding of a missing cell."""
         kept = (uniform_like(x) >= self.fraction).to(x.dtype)
         return x * kept, kept if observed is None else observed * kept
@@ -180,7 +176,7 @@ class GaussianNoise(Corruption):
         self.sigma = sigma
         self.n_scaled = n_scaled
 
-    def corrupted(self, x: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Add noise to the scaled columns."""
         numbers, others = x[:, : self.n_scaled], x[:, self.n_scaled :]
         numbers = numbers + self.sigma * normal_like(numbers)

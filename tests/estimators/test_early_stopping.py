@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.estimators.planning import MIN_ROWS
 from tests.families import families, tiny
 
@@ -67,3 +68,25 @@ def test_a_continued_fit_stops_early_as_well():
     before = len(estimator.history_)
     estimator.fit(X, CLASSES)
     assert before < len(estimator.history_) < before + 60
+
+
+@pytest.mark.parametrize("corruption", ["mask", "gaussian"])
+def test_validation_rows_are_corrupted_in_a_fit_without_y_only(corruption):
+    settings = {"max_iter": 1, "learning_rate": 1e-14, "early_stopping": True, "corruption": corruption}
+    fits = [tiny(corruption_level=level, **settings) for level in (0.1, 0.8)]
+    slightly, strongly = (fit.fit(X).history_["valid_loss"].iloc[0] for fit in fits)
+    assert strongly > slightly + 0.1
+    slightly, strongly = (fit.fit(X, CLASSES).history_["valid_loss"].iloc[0] for fit in fits)
+    assert strongly == pytest.approx(slightly)
+
+
+def test_a_denoising_fit_that_stops_early_fills_cells_as_well_as_a_long_one():
+    rows = RNG.normal(size=(400, 2)) @ RNG.normal(size=(2, 8)) + 0.3 * RNG.normal(size=(400, 8))
+    hidden = RNG.uniform(size=rows.shape) < 0.3
+    gaps = np.where(hidden, np.nan, rows)
+
+    def error(**settings):
+        model = RegularizedAutoencoder(4, corruption_level=0.3, random_state=0, **settings).fit(gaps)
+        return np.sqrt(np.square(model.impute(gaps) - rows)[hidden].mean())
+
+    assert error() < 1.08 * error(early_stopping=False)

@@ -48,7 +48,7 @@ def test_a_copy_holds_nothing_of_the_size_of_the_training_rows(name, copied):
 
 
 def test_codes_are_forgotten_when_the_mixture_is_fitted():
-    estimator = RegularizedAutoencoder(**SMALL).fit(X)
+    estimator = RegularizedAutoencoder(early_stopping=False, **SMALL).fit(X)
     assert len(X) in {size for array in arrays_in(estimator) for size in array.shape}  # the search would find them
     estimator.sample()
     assert len(X) not in {size for array in arrays_in(estimator) for size in array.shape}
@@ -112,7 +112,7 @@ def test_rows_of_more_weight_are_more_often_among_the_codes(monkeypatch):
     seen, fitted = [], inference.fitted_mixture
     monkeypatch.setattr(inference, "fitted_mixture", lambda codes: seen.append(codes) or fitted(codes))
     weight = np.where(np.arange(len(X)) < 40, 1.0, 1e-9)
-    estimator = RegularizedAutoencoder(**SMALL).fit(X, sample_weight=weight)
+    estimator = RegularizedAutoencoder(early_stopping=False, **SMALL).fit(X, sample_weight=weight)
     estimator.sample()
     (codes,) = seen
     assert len(codes) == len(X)
