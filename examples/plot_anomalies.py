@@ -27,7 +27,7 @@ def autoencoder(train, test, **settings):
 
 
 def detector(train, test, **settings):
-    own = RegularizedAutoencoder(8, activation="tanh", n_members=4, **settings)
+    own = RegularizedAutoencoder(8, activation="tanh", n_members=4, linear_path=False, early_stopping=False, **settings)
     return -AutoencoderOutlierDetector(own, random_state=0).fit(train).score_samples(test)
 
 

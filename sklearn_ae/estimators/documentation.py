@@ -25,7 +25,7 @@ linear_path : bool or "auto", default="auto"
     then starts at the principal components of the inputs (standardised columns, one-hot categories), in the variational
     family at probabilistic PCA (Tipping & Bishop 1999, section 3.2), and the hidden layers learn what is not linear.
     The decoder starts there for standardised columns; a table without such columns has no such start. ``"auto"`` is
-    False in fits with y, where it does not help to predict, and True otherwise.
+    False in fits with y, where it does not help to predict, and for codes that are not smaller than the table.
 activation : {"identity", "logistic", "tanh", "relu", "elu", "gelu", "silu"}, default="{activation}"
     Activation of the hidden layers. The code and the outputs are linear. ``"silu"`` gives better codes than
     ``"relu"``, which is better for adversarial training; ``"tanh"`` gives better anomaly scores.

@@ -29,8 +29,8 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
     Parameters
     ----------
     estimator : estimator, default=None
-        An autoencoder. None stands for ``RegularizedAutoencoder(activation="tanh", n_members=4)``: bounded hidden units
-        can't reconstruct rows that are far from the training rows.
+        An autoencoder. None stands for ``RegularizedAutoencoder(activation="tanh", n_members=4, linear_path=False,
+        early_stopping=False)``: bounded hidden units can't reconstruct rows that are far from the training rows.
     contamination : float or "auto", default="auto"
         Fraction of the training rows that are outliers, in (0, 0.5]. ``"auto"`` does not assume that there are any: the
         threshold is 1.5 interquartile ranges below the first quartile of the scores of the training rows [1]_.
@@ -186,7 +186,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
             raise ValueError(f"contamination must be 'auto' or {share}, got {self.contamination!r}")
 
     def _default(self) -> BaseAutoencoder:
-        return RegularizedAutoencoder(activation="tanh", n_members=4)
+        return RegularizedAutoencoder(activation="tanh", n_members=4, linear_path=False, early_stopping=False)
 
     def _threshold(self, scores: NDArray[np.float64]) -> float:
         if isinstance(self.contamination, str):

@@ -84,8 +84,15 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
         flagged=encoding.flagged,
         column_weight=encoding.schema.weights(estimator.column_weight),
         n_bins=n_bins,
-        has_linear_path=not target.n_outputs if isinstance(estimator.linear_path, str) else estimator.linear_path,
+        has_linear_path=_has_linear_path(estimator, encoding, target),
     )
+
+
+def _has_linear_path(estimator: AutoencoderState, encoding: Encoding, target: Target) -> bool:
+    """Whether a linear path runs beside the network; a code as wide as the table would start at the identity."""
+    if not isinstance(estimator.linear_path, str):
+        return estimator.linear_path
+    return not target.n_outputs and estimator.n_components < encoding.layout.n_cells
 
 
 def course_of(

@@ -91,6 +91,7 @@ def test_a_path_is_learned_beside_it(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_auto_is_for_fits_without_y(family):
     X, y = make_regression(60, 3, random_state=0)
+    assert not tiny(family, n_components=3).fit(X).module_.has_linear_path  # it would start at the identity
     assert tiny(family).fit(X).module_.has_linear_path
     assert not tiny(family, task="regression").fit(X, y).module_.has_linear_path
     assert tiny(family, task="regression", linear_path=True).fit(X, y).module_.has_linear_path
