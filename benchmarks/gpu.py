@@ -379,7 +379,7 @@ def search(plan: Plan) -> dict:
 
     def searched(device: str) -> None:
         estimator = RegularizedAutoencoder(
-            8, hidden_layer_sizes=(64,), batch_size=32, max_iter=20, task=None, device=device
+            8, hidden_layer_sizes=(64,), batch_size=32, max_iter=20, early_stopping=False, task=None, device=device
         )
         pipeline = make_pipeline(StandardScaler(), estimator, LogisticRegression(max_iter=500))
         with joblib.parallel_config(backend="sklearn_ae"):

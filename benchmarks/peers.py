@@ -374,6 +374,8 @@ def own_settings(case: Case) -> dict:
         "max_iter": case.epochs,
         "device": "cpu",
         "random_state": 0,
+        "linear_path": False,  # the network of the others
+        "early_stopping": False,
     }
 
 

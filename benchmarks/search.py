@@ -36,7 +36,8 @@ import sklearn_ae
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 
 RESULTS = Path(__file__).parent / "results"
-SMALL = {"hidden_layer_sizes": (64,), "batch_size": 32, "max_iter": 20, "task": None, "random_state": 0}
+PLAIN = {"linear_path": False, "early_stopping": False}  # the work of a net that one writes with skorch
+SMALL = {"hidden_layer_sizes": (64,), "batch_size": 32, "max_iter": 20, "task": None, "random_state": 0, **PLAIN}
 RATES = [1e-3, 3e-3, 1e-2]
 WEIGHTS = [0.1, 0.3, 1.0, 2.0]
 

@@ -142,7 +142,14 @@ def transform(repeats: int) -> dict:
     """Transform 1e6 rows of 100 columns through 100-128-16."""
     X = np.random.default_rng(0).standard_normal((1_000_000, 100), dtype=np.float32)
     estimator = RegularizedAutoencoder(
-        16, hidden_layer_sizes=(128,), activation="relu", task=None, max_iter=1, device="cpu", random_state=0
+        16,
+        hidden_layer_sizes=(128,),
+        activation="relu",
+        task=None,
+        linear_path=False,
+        max_iter=1,
+        device="cpu",
+        random_state=0,
     ).fit(X[:5_000])
     pca = PCA(16, random_state=0).fit(X[:5_000])
     inner, outer = (
@@ -290,6 +297,7 @@ def members(repeats: int) -> list[dict]:
     for n_columns, hidden, n_rows in ((10, (32,), 2_000), (30, (64,), 2_000), (30, (128, 64), 2_000)):
         X = np.random.default_rng(0).normal(size=(n_rows, n_columns)).astype(np.float32)
         settings = {"hidden_layer_sizes": hidden, "max_iter": 50, "device": "cpu", "random_state": 0}
+        settings |= {"linear_path": False, "early_stopping": False}
         actions = {str(n): partial(RegularizedAutoencoder(n_members=n, **settings).fit, X) for n in (1, 2, 4, 8, 16)}
         seconds = interleaved(actions, repeats)
         ratio = {n: statistics.median(map(truediv, of, seconds["1"])) for n, of in seconds.items()}

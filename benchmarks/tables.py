@@ -339,7 +339,7 @@ def judged_codes(step: object, X: DataFrame, y: pd.Series, regression: bool, tra
         name: float(model.fit(Z_train, y.iloc[train]).score(Z_test, y.iloc[test]))
         for name, model in readouts(regression).items()
     }
-    return figures | ({"likelihood": float(step.score(X.iloc[test]))} if hasattr(step, "score_samples") else {})
+    return figures | ({"likelihood": float(step.score(X.iloc[test]))} if hasattr(step, "score_cells") else {})
 
 
 # Synthetic rows

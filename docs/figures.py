@@ -30,6 +30,8 @@ OWN_METHODS = (
     "Variational",
 )
 NO_METHODS = ("published", "real rows")
+LEVEL = 0.002  # difference of two accuracies up to which they are level
+NATS = 0.01  # difference of two log-likelihoods up to which they are level
 
 
 def write_tables(folder: Path) -> None:
@@ -51,9 +53,12 @@ def write_tables(folder: Path) -> None:
     _write(folder / "speed_threads.csv", _threads(_result("speed_threads")["results"]))
     _write(folder / "speed_members.csv", _members(_result("speed_members")["results"]))
     _draw_speed(fits, folder / "speed.png")
-    for table in ("imputation", "codes", "heads", "stopping"):
+    for table in ("imputation", "codes", "heads"):
         name = "mixed_codes" if table == "codes" else table
         _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
+    unsupervised = _result("tables_unsupervised")["results"]
+    _write(folder / "unsupervised_codes.csv", _against_pca(unsupervised))
+    _write(folder / "unsupervised_likelihood.csv", _against_linear(unsupervised))
     for measure, results in _by_measure(_result("tables_synthetic")["results"]).items():
         _write(folder / f"synthetic_{measure}.csv", _by_way(results))
     _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))
@@ -62,6 +67,35 @@ def write_tables(folder: Path) -> None:
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
     _write_exams(folder)
+
+
+def _against_pca(results: dict[str, Any]) -> list[list[str]]:
+    """Return a line for each way: mean scores of its codes, and the number of codes better and worse than PCA."""
+    lines = [["codes", "LogisticRegression, k = 2", "k = 4", "k = 8", "ahead", "behind"]]
+    lines[0] += ["5-NN, k = 2", "k = 4", "k = 8", "ahead", "behind"]
+    for way in next(iter(results.values())):
+        line = [way]
+        for readout in ("linear", "neighbours"):
+            gain = {of: ways[way][readout] - ways["PCA"][readout] for of, ways in results.items()}
+            for k in (2, 4, 8):
+                scores = [ways[way][readout] for of, ways in results.items() if of.endswith(f"k = {k}")]
+                line.append(f"{sum(scores) / len(scores):.3f}")
+            line += [str(sum(g > LEVEL for g in gain.values())), str(sum(g < -LEVEL for g in gain.values()))]
+        lines.append(line)
+    return lines
+
+
+def _against_linear(results: dict[str, Any]) -> list[list[str]]:
+    """Return a line for each way: its log-likelihood of new rows minus that of a linear autoencoder, in nats."""
+    lines = [["fit", "tables and k", "not below linear", "median gain", "smallest gain"]]
+    for way in next(iter(results.values())):
+        linear = f"{way.split(',')[0]}, linear"
+        if way in ("PCA", linear):
+            continue
+        gain = sorted(ways[way]["likelihood"] - ways[linear]["likelihood"] for ways in results.values())
+        level = sum(g > -NATS for g in gain)
+        lines.append([way, str(len(gain)), str(level), f"{gain[len(gain) // 2]:.2f}", f"{gain[0]:.2f}"])
+    return lines
 
 
 def _write_exams(folder: Path) -> None:

@@ -6,7 +6,8 @@ defaults, and the score is ``score_samples``. The detectors are ``AutoencoderOut
 regularized family with four members and tanh, without linear path and early stopping, and the other families in that
 setting. Peers: the mean distance to the five nearest training rows, the isolation forest, the one-class support vector
 machine, the squared error of PCA with as many components as the autoencoders, a mixture of ten normals, and the
-squared norm of the row, which a collapsed variational autoencoder amounts to. Only the forest and the mixture depend on a seed.
+squared norm of the row, which a collapsed variational autoencoder amounts to. Only the forest and the mixture depend
+on a seed.
 """
 
 import time

@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler, minmax_scale
 from sklearn_ae import RegularizedAutoencoder
 
 CODES = 100
-SETTINGS = {"scale": "common", "task": None}
+SETTINGS = {"scale": "common", "task": None, "early_stopping": False}
 DIRECTIONS = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)]
 HEAD = "LogisticRegression"
 PUBLISHED = {"RBM": 93.27, "raw, C=100": 78.19, "PCA 10": 53.0, "PCA 20": 71.0, "PCA 30": 74.1}

@@ -12,7 +12,11 @@ from sklearn.random_projection import GaussianRandomProjection
 
 from sklearn_ae import RegularizedAutoencoder
 
-UNTRAINED = {"learning_rate": 1e-12, "max_iter": 1}  # an epoch that leaves all weights as they began
+UNTRAINED = {
+    "learning_rate": 1e-12,
+    "max_iter": 1,
+    "linear_path": False,
+}  # an epoch that leaves all weights as they began
 
 
 def baselines(k: int, n_columns: int, settings: dict, seed: int) -> dict[str, BaseEstimator]:

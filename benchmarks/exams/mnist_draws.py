@@ -20,6 +20,7 @@ SETTINGS = {
     "likelihood": "bernoulli",
     "learning_rate": 1e-3,
     "early_stopping": False,
+    "linear_path": False,
     "task": None,
 }
 PUBLISHED = {1: 86.76, 5: 85.54, 50: 84.78}

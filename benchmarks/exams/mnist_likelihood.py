@@ -26,6 +26,7 @@ SETTINGS = {
     "learning_rate": 1e-4,
     "learning_rate_schedule": "constant",
     "early_stopping": False,
+    "linear_path": False,
     "task": None,
 }
 CLOSE = 100  # rows whose likelihood is estimated precisely

@@ -23,7 +23,15 @@ SETS = {
     "wine": scale(load_wine().data),
     "diabetes": scale(load_diabetes().data),
 }
-LINEAR = {"hidden_layer_sizes": (), "activation": "identity", "scale": False, "task": None, "learning_rate": 3e-2}
+LINEAR = {
+    "hidden_layer_sizes": (),
+    "activation": "identity",
+    "scale": False,
+    "task": None,
+    "learning_rate": 3e-2,
+    "linear_path": False,
+    "early_stopping": False,
+}
 POINT = {"penalty": None, "batch_size": 128, "max_iter": 400}
 DISTRIBUTION = {"max_iter": 2000, "precision": "float64"}
 

@@ -23,6 +23,7 @@ SETTINGS = {
     "learning_rate": 1e-3,
     "learning_rate_schedule": "constant",
     "early_stopping": False,
+    "linear_path": False,
     "task": None,
 }
 PUBLISHED = (105.589, 105.559)

@@ -21,7 +21,14 @@ from sklearn.random_projection import GaussianRandomProjection
 from sklearn_ae import RegularizedAutoencoder
 
 CODES = 30
-SETTINGS = {"n_components": CODES, "hidden_layer_sizes": (1000, 500, 250), "scale": "common", "task": None}
+SETTINGS = {
+    "n_components": CODES,
+    "hidden_layer_sizes": (1000, 500, 250),
+    "scale": "common",
+    "task": None,
+    "linear_path": False,
+    "early_stopping": False,
+}
 PUBLISHED = {"autoencoder": 3.00, "logistic PCA": 8.01, "PCA": 13.87}
 
 
