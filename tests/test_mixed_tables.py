@@ -377,7 +377,8 @@ def test_a_column_without_weight_is_not_learned(family):
         model = family(**settings, column_weight=weights).fit(X)
         rows = model.inverse_transform(model.transform(X))
         assert np.corrcoef(rows["a"], X["a"])[0, 1] > 0.9
-        assert abs(np.corrcoef(rows["b"], X["b"])[0, 1]) < 0.5
+        covariance = np.cov(rows["b"], X["b"])[0, 1]
+        assert abs(covariance) < 0.5 * rows["b"].std() * X["b"].std() + 1e-9  # it may be constant
     same = family(**settings, column_weight=[1, 1, 1]).fit(X)
     np.testing.assert_allclose(same.transform(X), family(**settings).fit(X).transform(X), rtol=1e-6)
 

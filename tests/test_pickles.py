@@ -153,7 +153,8 @@ class Saving(Callback):
 
 def test_what_was_recorded_of_a_step_does_not_travel(tmp_path: Path):
     rows = random.uniform(size=(4000, 50))
-    fit = RegularizedAutoencoder(2, hidden_layer_sizes=(8,), batch_size=1000, max_iter=12, callbacks=[Saving(tmp_path)])
+    settings = {"hidden_layer_sizes": (8,), "batch_size": 1000, "max_iter": 12, "early_stopping": False}
+    fit = RegularizedAutoencoder(2, **settings, callbacks=[Saving(tmp_path)])
     fit.fit(rows)
     assert not fit.net_.step_.is_recorded
     first, last = ((tmp_path / f"{epoch}.pkl").read_bytes() for epoch in (1, 12))

@@ -102,9 +102,16 @@ class Autoencoder(nn.Module):
         last.bias.add_(self.likelihood.initial_output(x, weight).to(last.bias))
         if self.has_linear_path and self.likelihood.n_means:
             inputs = self.inputs(x, None if bool((weight > 0).all()) else (weight > 0).to(x))
-            components = Components.of(inputs, weight.amax(1), self.code.n_components)
+            components = Components.of(inputs, weight.amax(1), self.code.n_components, self._input_scale(inputs))
             scale = self.code.start(components)
             components.start_decoder(last, self.code.n_components, self.likelihood.n_means, scale)
+
+    def _input_scale(self, inputs: Tensor) -> Tensor:
+        """(n, d) -> (d,): square roots of the weights of the columns, for each input; 1 for missing indicators."""
+        scale = torch.ones_like(inputs[0])
+        if self.column_weight is not None:
+            scale[: self.likelihood.n_inputs] = self.likelihood.per_input(self.column_weight.sqrt().unsqueeze(0))[0]
+        return scale
 
     def cell_weight(self, x: Tensor, observed: Tensor | None = None) -> Tensor | None:
         """Return the weight of each cell's loss while training, (n, n_cells), or None where all weigh the same."""

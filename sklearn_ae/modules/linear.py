@@ -43,20 +43,23 @@ class Components:
     mean : Tensor of shape (d,)
         Mean of the inputs.
     axes : Tensor of shape (m, d)
-        Directions of the components, of unit length.
+        Directions of the components, of unit length in the inputs times ``scale``.
     variance : Tensor of shape (m,)
         Variance of the rows along each direction.
     noise : float
         Mean variance along all other directions; the smallest variance if there are no others.
+    scale : Tensor of shape (d,)
+        Factors of the inputs, square roots of their weights.
     """
 
     mean: Tensor
     axes: Tensor
     variance: Tensor
     noise: float
+    scale: Tensor
 
     @classmethod
-    def of(cls, inputs: Tensor, weight: Tensor, n_components: int) -> "Components":
+    def of(cls, inputs: Tensor, weight: Tensor, n_components: int, scale: Tensor | None = None) -> "Components":
         """Return the components of weighted rows, fewer than ``n_components`` if their rank is lower.
 
         Parameters
@@ -67,17 +70,22 @@ class Components:
             Weights of the rows.
         n_components : int
             Maximum number of components.
+        scale : Tensor of shape (d,), optional
+            Factors of the inputs, 1 by default. The mean is that of the inputs without them.
         """
+        scale = (
+            torch.ones(inputs.shape[1], dtype=torch.float64, device="cpu") if scale is None else scale.cpu().double()
+        )
         rows, share = (t.detach().cpu().double().numpy() for t in (inputs, weight / weight.sum().clamp(min=1e-12)))
         mean = share @ rows
-        centred = (rows - mean) * np.sqrt(share)[:, np.newaxis]
+        centred = (rows - mean) * np.sqrt(share)[:, np.newaxis] * scale.numpy()
         total = np.square(centred).sum()
         axes, variance = _leading(centred, min(n_components, *centred.shape))
         kept = variance > NEGLIGIBLE * total
         axes, variance = axes[kept], variance[kept]
         n_left = centred.shape[1] - len(variance)
         noise = max(0.0, total - variance.sum()) / n_left if n_left else variance[-1]
-        return cls(torch.from_numpy(mean), torch.from_numpy(axes), torch.from_numpy(variance), float(noise))
+        return cls(torch.from_numpy(mean), torch.from_numpy(axes), torch.from_numpy(variance), float(noise), scale)
 
     @property
     def signal(self) -> Tensor:
@@ -87,7 +95,7 @@ class Components:
     @torch.no_grad()
     def start_encoder(self, layer: nn.Linear, scale: Tensor) -> None:
         """Let a layer, whose last inputs are the rows, compute ``scale`` times their principal components, (m,)."""
-        (m, d), weight = self.axes.shape, self.axes * scale.unsqueeze(1)
+        (m, d), weight = self.axes.shape, self.axes * self.scale * scale.unsqueeze(1)
         layer.weight[:m] = 0
         layer.weight[:m, -d:] = weight.float()
         layer.bias[:m] = -(weight @ self.mean).float()
@@ -103,7 +111,8 @@ class Components:
         """Let the first outputs of a layer, whose last inputs are codes, be the rows with these components, scaled."""
         first_code = layer.in_features - n_components
         layer.weight[:n_outputs] = 0
-        weight = (self.axes.T * scale)[:n_outputs]
+        back = torch.where(self.scale > 0, 1 / self.scale, 0)  # an input without weight is not reconstructed
+        weight = (self.axes * back).T[:n_outputs] * scale
         layer.weight[:n_outputs, first_code : first_code + len(scale)] = weight.float()
         layer.bias[:n_outputs] = self.mean[:n_outputs].float()
 

@@ -81,6 +81,17 @@ def test_the_variational_family_starts_at_probabilistic_pca():
     assert np.allclose(log_var.exp(), noise / variance, rtol=1e-4)
 
 
+@pytest.mark.parametrize("family", POINTS)
+def test_weights_of_columns_count(family):
+    X, weight = standardised_wine(), np.r_[np.zeros(3), np.ones(9), 25.0]
+    scaled, pca = X * np.sqrt(weight), PCA(3)
+    expected = pca.inverse_transform(pca.fit_transform(scaled))[:, 3:] / np.sqrt(weight[3:])
+    fitted = started(family, 3, X, column_weight=weight)
+    restored = fitted.inverse_transform(fitted.transform(X))
+    assert np.allclose(restored[:, 3:], expected, atol=1e-5)
+    assert np.allclose(restored[:, :3], 0, atol=1e-5)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_path_is_learned_beside_it(family):
     X = standardised_wine()
