@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
 
+PLAIN = {"linear_path": False, "early_stopping": False}
 RESULTS = Path(__file__).parent / "results" / "defaults.json"
 SETTINGS = [
     {},
@@ -52,7 +53,7 @@ def accuracy_of_codes(Family, k, settings):
     X, y = load_digits(return_X_y=True)
     found = []
     for seed, (train, test) in folds(X, y):
-        model = Family(k, scale="common", task=None, random_state=seed, **settings).fit(X[train])
+        model = Family(k, scale="common", task=None, random_state=seed, **PLAIN, **settings).fit(X[train])
         heads = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000)), KNeighborsClassifier()
         codes = model.transform(X[train]), model.transform(X[test])
         found.append([head.fit(codes[0], y[train]).score(codes[1], y[test]) for head in heads])
@@ -61,7 +62,7 @@ def accuracy_of_codes(Family, k, settings):
 
 def accuracy_of_predictions(Family, load, settings):
     X, y = load(return_X_y=True)
-    models = ((Family(random_state=seed, **settings), train, test) for seed, (train, test) in folds(X, y))
+    models = ((Family(random_state=seed, **PLAIN, **settings), train, test) for seed, (train, test) in folds(X, y))
     return float(np.mean([model.fit(X[train], y[train]).score(X[test], y[test]) for model, train, test in models]))
 
 
