@@ -1,11 +1,11 @@
 """Anomalies of five ADBench tables (DTE, ICLR 2024, table 1): ``python benchmarks/exams/anomalies.py``.
 
-Trained on the first half of the normal rows in file order, tested on the other half and all anomalies; standardised
-by the training rows; no tuning. The figure is the area under the ROC curve times 100. The families have no
-linear path and do not stop early, and the score is ``score_samples``. The detectors are ``AutoencoderOutlierDetector``,
-by default the regularized family with four members and tanh, without linear path and early stopping, and the other
-families in that setting. Peers: the mean distance to the five nearest training rows, the isolation forest, the one-class support vector
-machine, the squared error of PCA with as many components as the autoencoders, a mixture of ten normals, and the
+Trained on the first half of the normal rows in file order, tested on the other half and all anomalies; standardised by
+the training rows; no tuning. The figure is the area under the ROC curve times 100. The families have no linear path
+and do not stop early, and the score is ``score_samples``. The detectors are ``AutoencoderOutlierDetector``, by default
+the regularized family with four members and tanh, without linear path and early stopping, and the other families in
+that setting. Peers: the mean distance to the five nearest training rows, the isolation forest, the one-class support
+vector machine, the squared error of PCA with as many components as the autoencoders, a mixture of ten normals, and the
 squared norm of the row, which a collapsed variational autoencoder amounts to. Only the forest and the mixture depend
 on a seed.
 """
