@@ -73,9 +73,8 @@ class Components:
         scale : Tensor of shape (d,), optional
             Factors of the inputs, 1 by default. The mean is that of the inputs without them.
         """
-        scale = (
-            torch.ones(inputs.shape[1], dtype=torch.float64, device="cpu") if scale is None else scale.cpu().double()
-        )
+        scale = torch.ones_like(inputs[0]) if scale is None else scale
+        scale = scale.cpu().double()
         rows, share = (t.detach().cpu().double().numpy() for t in (inputs, weight / weight.sum().clamp(min=1e-12)))
         mean = share @ rows
         centred = (rows - mean) * np.sqrt(share)[:, np.newaxis] * scale.numpy()
@@ -97,14 +96,15 @@ class Components:
         """Let a layer, whose last inputs are the rows, compute ``scale`` times their principal components, (m,)."""
         (m, d), weight = self.axes.shape, self.axes * self.scale * scale.unsqueeze(1)
         layer.weight[:m] = 0
-        layer.weight[:m, -d:] = weight.float()
-        layer.bias[:m] = -(weight @ self.mean).float()
+        layer.weight[:m, -d:].copy_(weight.float())
+        layer.bias[:m].copy_(-(weight @ self.mean).float())
 
     @torch.no_grad()
     def start_log_variance(self, layer: nn.Linear) -> None:
         """Let a layer compute the log-variance of the latent variables given a row, which is the same for all rows."""
-        layer.weight[: len(self.axes)] = 0
-        layer.bias[: len(self.axes)] = (self.noise / self.variance).clamp(min=LEAST_VARIANCE, max=1).log().float()
+        m, remaining = len(self.axes), self.noise / self.variance
+        layer.weight[:m] = 0
+        layer.bias[:m].copy_(remaining.clamp(min=LEAST_VARIANCE, max=1).log().float())
 
     @torch.no_grad()
     def start_decoder(self, layer: nn.Linear, n_components: int, n_outputs: int, scale: Tensor) -> None:
@@ -113,8 +113,8 @@ class Components:
         layer.weight[:n_outputs] = 0
         back = torch.where(self.scale > 0, 1 / self.scale, 0)  # an input without weight is not reconstructed
         weight = (self.axes * back).T[:n_outputs] * scale
-        layer.weight[:n_outputs, first_code : first_code + len(scale)] = weight.float()
-        layer.bias[:n_outputs] = self.mean[:n_outputs].float()
+        layer.weight[:n_outputs, first_code : first_code + len(scale)].copy_(weight.float())
+        layer.bias[:n_outputs].copy_(self.mean[:n_outputs].float())
 
 
 def _leading(centred: NDArray[np.float64], m: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
