@@ -223,7 +223,10 @@ def _by_measure(results: dict[str, dict[str, dict[str, float]]]) -> dict[str, di
     """Return the results of each measure, by table and method."""
     measures = next(iter(next(iter(results.values())).values()))
     return {
-        measure: {table: {way: found[measure] for way, found in ways.items()} for table, ways in results.items()}
+        measure: {
+            table: {way: found[measure] for way, found in ways.items() if measure in found}
+            for table, ways in results.items()
+        }
         for measure in measures
     }
 
