@@ -30,12 +30,14 @@ class Code(nn.Module, ABC):
         """(n, h) -> (n, k): the mean of the code."""
         return self.location(features)
 
-    @abstractmethod
     def start(self, components: Components) -> Tensor:
-        """Start at principal components, and return what a unit of each code stands for, (m,).
+        """Start at standardised principal components, and return the standard deviation that a unit stands for, (m,).
 
         The last features are the encoder's inputs.
         """
+        scale = components.variance.sqrt()
+        components.start_encoder(self.location, 1 / scale)
+        return scale
 
     @abstractmethod
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
@@ -44,12 +46,6 @@ class Code(nn.Module, ABC):
 
 class PointCode(Code):
     """A code that is a point: a linear map of the encoder's features."""
-
-    def start(self, components: Components) -> Tensor:
-        """Start at standardised principal components."""
-        scale = components.variance.sqrt()
-        components.start_encoder(self.location, 1 / scale)
-        return scale
 
     def draw(self, trace: Mapping[str, Tensor]) -> Tensor:
         """Return the decoder's input, (n, k)."""
