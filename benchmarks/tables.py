@@ -296,15 +296,15 @@ def heads(folder: Path) -> dict[str, Figures]:
 LINEAR = {"hidden_layer_sizes": (), "early_stopping": True}
 UNSUPERVISED = {
     "regularized": RegularizedAutoencoder(random_state=0),
-    "regularized, linear_path=False": RegularizedAutoencoder(linear_path=False, random_state=0),
+    "regularized, linear_path=False": RegularizedAutoencoder(linear_path=False, early_stopping=True, random_state=0),
     "regularized, early_stopping=False": RegularizedAutoencoder(early_stopping=False, random_state=0),
     "regularized, linear": RegularizedAutoencoder(random_state=0, **LINEAR),
     "variational": VariationalAutoencoder(random_state=0),
-    "variational, linear_path=False": VariationalAutoencoder(linear_path=False, random_state=0),
+    "variational, linear_path=False": VariationalAutoencoder(linear_path=False, early_stopping=True, random_state=0),
     "variational, early_stopping=False": VariationalAutoencoder(early_stopping=False, random_state=0),
     "variational, linear": VariationalAutoencoder(random_state=0, **LINEAR),
     "adversarial": AdversarialAutoencoder(random_state=0),
-    "adversarial, linear_path=False": AdversarialAutoencoder(linear_path=False, random_state=0),
+    "adversarial, linear_path=False": AdversarialAutoencoder(linear_path=False, early_stopping=True, random_state=0),
     "adversarial, early_stopping=False": AdversarialAutoencoder(early_stopping=False, random_state=0),
     "adversarial, linear": AdversarialAutoencoder(random_state=0, **LINEAR),
 }

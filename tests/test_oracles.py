@@ -150,7 +150,7 @@ def gaussian(n, seed):
 @pytest.mark.parametrize("discriminator", ["data", "latent"])
 def test_the_game_ends_at_its_equilibrium(discriminator, seed):
     """V alone proves nothing, so a fresh classifier has a look as well."""
-    settings = {"hidden_layer_sizes": (64, 64), "max_iter": 60, "task": None}
+    settings = {"hidden_layer_sizes": (64, 64), "max_iter": 60, "task": None, "early_stopping": False}
     model = AdversarialAutoencoder(2, discriminator=discriminator, random_state=seed, **settings).fit(gaussian(4000, 2))
     assert model.history_["value"].iloc[-5:].mean() == pytest.approx(-np.log(4), abs=0.05)
     if discriminator == "data":

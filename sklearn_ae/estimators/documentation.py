@@ -90,7 +90,8 @@ tol : float, default=1e-4
 early_stopping : bool or "auto", default="auto"
     Whether to stop when the loss on validation rows does not improve, and to restore the weights of the best epoch.
     Validation rows are ``X_val``, or set aside from X. The loss is that of the target if validation rows have labels,
-    else that of the whole model. ``"auto"`` stops early if there are at least 200 rows, labelled ones in a fit with y.
+    else that of the whole model. ``"auto"`` stops early if there are at least 200 rows, labelled ones in a
+    fit with y; without y only if training starts at principal components (``linear_path``).
 validation_fraction : float, default=0.1
     Fraction of the rows set aside for validation, shuffled, and stratified if y holds classes.
 n_iter_no_change : int, default=10

@@ -47,7 +47,7 @@ def fitted_model(
         target = last.model_.target
         continuing.check_same_target(target, samples.y, estimator.unlabeled)
     random = _random(estimator, last)
-    stops = stops_early(estimator, target, samples)
+    stops = stops_early(estimator, target, samples, schema.layout)
     validation: Samples | None = None
     if X_val is None and y_val is not None:
         raise ValueError("y_val needs X_val, the rows that it belongs to, got X_val=None")

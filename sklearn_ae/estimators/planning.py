@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sklearn_ae.estimators.parameters import VARIES_IN_STACK, marked, meaning
 from sklearn_ae.estimators.state import AutoencoderState
-from sklearn_ae.model.problem import Problem
+from sklearn_ae.model.problem import Layout, Problem
 from sklearn_ae.model.recipe import Course
 from sklearn_ae.model.samples import Encoding, Samples
 from sklearn_ae.model.targets import Target
@@ -24,12 +24,17 @@ FEWEST_BINS = 8  # ... and number of bins below which there is no encoding
 MIN_ROWS = 200  # early_stopping="auto": minimum number of rows, labelled ones in a fit with y
 
 
-def stops_early(estimator: AutoencoderState, target: Target, samples: Samples) -> bool:
-    """Whether a fit stops early: ``"auto"`` does with enough rows for a split, labelled ones in a fit with y."""
+def stops_early(estimator: AutoencoderState, target: Target, samples: Samples, layout: Layout) -> bool:
+    """Whether a fit stops early: ``"auto"`` does with enough rows for a split, labelled ones in a fit with y.
+
+    Without y it does not if training does not start at principal components: a variational code is unused for many
+    epochs then, in which the loss does not improve.
+    """
     if not isinstance(estimator.early_stopping, str):
         return bool(estimator.early_stopping)
-    n_rows = n_labeled(target, samples.y) if target.n_outputs else samples.X.shape[0]
-    return n_rows >= MIN_ROWS
+    if target.n_outputs:
+        return n_labeled(target, samples.y) >= MIN_ROWS
+    return has_linear_path(estimator, target, layout) and layout.n_scaled > 0 and samples.X.shape[0] >= MIN_ROWS
 
 
 def monitored(target: Target, validation: Samples) -> str:
@@ -84,15 +89,15 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
         flagged=encoding.flagged,
         column_weight=encoding.schema.weights(estimator.column_weight),
         n_bins=n_bins,
-        has_linear_path=_has_linear_path(estimator, encoding, target),
+        has_linear_path=has_linear_path(estimator, target, encoding.layout),
     )
 
 
-def _has_linear_path(estimator: AutoencoderState, encoding: Encoding, target: Target) -> bool:
+def has_linear_path(estimator: AutoencoderState, target: Target, layout: Layout) -> bool:
     """Whether a linear path runs beside the network; a code as wide as the table would start at the identity."""
     if not isinstance(estimator.linear_path, str):
         return estimator.linear_path
-    return not target.n_outputs and estimator.n_components < encoding.layout.n_cells
+    return not target.n_outputs and estimator.n_components < layout.n_cells
 
 
 def course_of(

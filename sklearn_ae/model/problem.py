@@ -12,7 +12,7 @@ from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.codes import Code, PointCode
 from sklearn_ae.modules.mlp import Output, binned_layers, hidden_layers, with_inputs
 from sklearn_ae.objectives.terms import Term, updated_buffers
-from sklearn_ae.tables.schema import Layout
+from sklearn_ae.tables.schema import Layout as Layout
 from sklearn_ae.training.phases import Phase
 
 

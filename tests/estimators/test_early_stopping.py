@@ -90,3 +90,13 @@ def test_a_denoising_fit_that_stops_early_fills_cells_as_well_as_a_long_one():
         return np.sqrt(np.square(model.impute(gaps) - rows)[hidden].mean())
 
     assert error() < 1.08 * error(early_stopping=False)
+
+
+@families
+@pytest.mark.parametrize(
+    "settings", [{"n_components": X.shape[1]}, {"linear_path": False}, {"likelihood": "bernoulli"}], ids=str
+)
+def test_a_fit_without_y_that_starts_at_no_principal_components_uses_all_rows(family, settings):
+    rows = (X > 0).astype(float)  # a variational code may be unused for many epochs
+    assert not has_validation(tiny(family, **settings).fit(rows))
+    assert has_validation(tiny(family, **{"early_stopping": True} | settings).fit(rows))
