@@ -85,7 +85,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
     def recipe(self, problem: Problem) -> Recipe:
         """Return module, phases, optimizers and inference."""
         module = problem.point_autoencoder()
-        widths = {game.DATA: module.likelihood.n_inputs, game.CODES: self.n_components}
+        widths = {game.DATA: module.likelihood.n_inputs, game.CODES: problem.n_components}
         for comparison in game.DISCRIMINATORS[self.discriminator]:
             sizes = [widths[comparison], *self.hidden_layer_sizes, 1]
             module.add_module(comparison.critic, mlp(sizes, self.activation))

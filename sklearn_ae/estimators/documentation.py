@@ -3,8 +3,17 @@
 from textwrap import indent
 
 SHARED_PARAMETERS = """\
-n_components : int, default=8
+n_components : int, float or "auto", default=8
     Dimensions of the code.
+
+    - an int: this number;
+    - a float in (0, 1): the smallest number of principal components that explain more than this share of the variance
+      of the encoded table, as in :class:`~sklearn.decomposition.PCA`. Categories count as indicator columns;
+    - ``"auto"``: the smallest of 1, 2, 4, ..., 64 with which short fits predict hidden cells of validation rows about
+      as well as with the best. The largest candidate is below the number of columns and at most a fifth of the
+      number of rows.
+
+    The target is not used for the choice. A continued fit keeps the number.
 hidden_layer_sizes : tuple of int, default=(128, 64)
     Widths of the encoder's hidden layers; the decoder mirrors them. ``()`` gives a linear autoencoder.
 n_members : int, default=1
@@ -114,6 +123,8 @@ random_state : int, RandomState or None, default=None
 """
 
 SHARED_ATTRIBUTES = """\
+n_components_ : int
+    Dimensions of the code, as given or as chosen.
 n_features_in_ : int
     Number of columns seen in ``fit``.
 feature_names_in_ : ndarray of shape (n_features,)

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from sklearn_ae.estimators import continuing
+from sklearn_ae.estimators.choosing import Samples, with_components
 from sklearn_ae.estimators.inputs import Schema, check_samples, fresh_random
 from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_labeled, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.model import Model
-from sklearn_ae.model.samples import Samples
 from sklearn_ae.model.targets import Target, partial_target, target_of
 from sklearn_ae.model.training import fit_encoding, train
 
@@ -100,12 +100,14 @@ def _trained(
     encoding = fit_encoding(schema, samples, estimator.scale) if last is None else last.model_.encoding
     n_bins = n_bins_of(estimator, last, encoding.layout.n_scaled, n_rows_for_bins)
     problem = problem_of(estimator, encoding, target, samples.X.shape[0], n_bins)
+    settings = course_of(estimator, last, problem, samples.X.dtype, **course)
+    problem = with_components(problem, estimator, last, encoding, samples, settings, random)
     return train(
         [estimator.recipe(problem) for _ in range(estimator.n_members)],
         problem,
         encoding,
         split,
-        course_of(estimator, last, problem, samples.X.dtype, **course),
+        settings,
         random,
         estimator.handle_unknown,
         None if last is None else partial(continuing.load_state, estimator=estimator, last=last),

@@ -1,6 +1,7 @@
 """The plan of a fit: the problem for the family's recipe, and the settings of the training."""
 
 from collections.abc import Hashable
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, 
     return Problem(
         encoding.layout,
         target,
-        estimator.n_components,
+        estimator.n_components if isinstance(estimator.n_components, Integral) else 1,  # 1 until it is chosen
         list(estimator.hidden_layer_sizes),
         estimator.activation,
         estimator.dropout,

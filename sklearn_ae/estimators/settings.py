@@ -26,6 +26,7 @@ from sklearn_ae.tables.schema import Options
 from sklearn_ae.training.net import SCHEDULES
 
 LIKELIHOODS = (OneOf("auto", *NUMERIC), Instance(dict), Subclass(Numeric))
+SHARE = Float(0, 1, closed_low=False)
 COLUMN_VALUES = (OneOf(None), Instance(dict, list, tuple, np.ndarray))
 
 
@@ -37,7 +38,7 @@ class Settings:
     weights depend on it. ``VARIES_IN_STACK`` marks one in which models of a stack may differ.
     """
 
-    n_components: Annotated[int, Int(1), FIXED] = field(default=8, kw_only=False)
+    n_components: Annotated[int | float | str, Int(1), SHARE, OneOf("auto"), FIXED] = field(default=8, kw_only=False)
     hidden_layer_sizes: Annotated[tuple[int, ...], LayerSizes(), FIXED] = (128, 64)
     n_members: Annotated[int, Int(1), FIXED, VARIES_IN_STACK] = 1
     n_bins: Annotated[str | int, OneOf("auto"), Int(1), FIXED] = "auto"

@@ -94,8 +94,13 @@ class AutoencoderState(Settings, FittedAside, BaseEstimator, ABC):
         return history[kept].rename(columns={"dur": "seconds"})
 
     @property
-    def _n_features_out(self) -> int:
+    def n_components_(self) -> int:
+        """Dimensions of the code, as given or as chosen by the fit."""
         return self.as_fitted().model_.n_components
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
 
 
 def has_head(estimator: AutoencoderState) -> bool:

@@ -69,9 +69,11 @@ class Problem:
         """Whether modules depend on a description of the training rows. Standardised columns have mean 0."""
         return self.has_linear_path or self.n_bins > 1 or self.layout.n_scaled < self.layout.n_cells
 
-    def point_autoencoder(self, corruption: nn.Module | None = None) -> Autoencoder:
+    def point_autoencoder(
+        self, corruption: nn.Module | None = None, code: Callable[[int, int], Code] = PointCode
+    ) -> Autoencoder:
         """Return an autoencoder whose codes are points, with observation noise of variance 1 on scaled columns."""
-        return self.autoencoder(PointCode, UnitGaussian, corruption)
+        return self.autoencoder(code, UnitGaussian, corruption)
 
     def autoencoder(
         self,

@@ -33,6 +33,11 @@ class Samples(NamedTuple):
         """Return the rows whose weight is not 0: others have no influence at all, not even on the scaling."""
         return self if self.weight is None or self.weight.all() else self.take(np.flatnonzero(self.weight))
 
+    def drawn(self, most: int, random: np.random.RandomState) -> Self:
+        """Return at most ``most`` of the rows, drawn without replacement, in their order."""
+        n = self.X.shape[0]
+        return self if n <= most else self.take(np.sort(random.choice(n, most, replace=False)))
+
     def split(self, fraction: float, strata: NDArray | None, random: np.random.RandomState) -> tuple[Self, Self]:
         """Return training and validation rows: shuffled, and stratified if every stratum has enough rows."""
         n = self.X.shape[0]
