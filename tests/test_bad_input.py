@@ -423,7 +423,7 @@ def test_one_row_can_not_be_split(family):
 
 NAN, INF = float("nan"), float("inf")
 SHARED = {
-    "n_components": [0, -1, 1.0, True, False, "2", None, NAN, (2,)],
+    "n_components": [0, -1, 0.0, 1.0, -0.5, 1.5, True, False, "2", "Auto", None, NAN, INF, (2,)],
     "hidden_layer_sizes": [(0,), (8, 0), (-3, 4), (16.0,), 16, "16", None, (True,), ("8",), {8: 8}, {8, 4}],
     "activation": ["sigmoid", "RELU", None, 1, torch.relu],
     "n_members": [0, -1, 2.0, True, "2", None],

@@ -1,7 +1,6 @@
 """The number of components of a fit: as given, or chosen from the training rows."""
 
 import copy
-from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
@@ -15,24 +14,40 @@ from sklearn_ae.model.sizes import size_by_hidden_cells
 from sklearn_ae.model.variance import size_by_variance
 
 
-def with_components(
-    problem: Problem,
+def n_components_of(
     estimator: AutoencoderState,
     last: AutoencoderState | None,
+    problem: Problem,
     encoding: Encoding,
     samples: Samples,
     course: Course,
     random: np.random.RandomState,
-) -> Problem:
-    """Return the problem with the number of components of the fit; a continued fit keeps that of the last one.
+) -> int:
+    """Return the number of components of a fit; a continued fit keeps that of the last one.
 
-    The generator is not advanced, so that the fit equals one with the chosen number.
+    Parameters
+    ----------
+    estimator : AutoencoderState
+        The parameters.
+    last : AutoencoderState or None
+        The fit that is continued.
+    problem : Problem
+        The problem of the fit with any number of components.
+    encoding : Encoding
+        Fitted columns and scaling.
+    samples : Samples
+        Training rows.
+    course : Course
+        Settings of the training.
+    random : RandomState
+        Generator of the fit. It is not advanced, so that the fit equals one with the chosen number.
     """
-    given, random = estimator.n_components, copy.deepcopy(random)
-    if isinstance(given, Integral):
-        return problem
     if last is not None:
-        return replace(problem, n_components=last.n_components_)
+        return last.n_components_
+    given = estimator.n_components
+    if isinstance(given, Integral):
+        return int(given)
+    random = copy.deepcopy(random)
     if isinstance(given, str):
-        return replace(problem, n_components=size_by_hidden_cells(samples, problem, encoding, course, random))
-    return replace(problem, n_components=size_by_variance(samples, encoding, float(given), random))
+        return size_by_hidden_cells(samples, problem, encoding, course, random)
+    return size_by_variance(samples, encoding, float(given), random)

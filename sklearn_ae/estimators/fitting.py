@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from sklearn_ae.estimators import continuing
-from sklearn_ae.estimators.choosing import Samples, with_components
+from sklearn_ae.estimators.choosing import Samples, n_components_of
 from sklearn_ae.estimators.inputs import Schema, check_samples, fresh_random
 from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_labeled, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
@@ -99,9 +99,9 @@ def _trained(
     samples, _ = split
     encoding = fit_encoding(schema, samples, estimator.scale) if last is None else last.model_.encoding
     n_bins = n_bins_of(estimator, last, encoding.layout.n_scaled, n_rows_for_bins)
-    problem = problem_of(estimator, encoding, target, samples.X.shape[0], n_bins)
-    settings = course_of(estimator, last, problem, samples.X.dtype, **course)
-    problem = with_components(problem, estimator, last, encoding, samples, settings, random)
+    problem_with = partial(problem_of, estimator, encoding, target, samples.X.shape[0], n_bins)
+    settings = course_of(estimator, last, problem_with(1), samples.X.dtype, **course)
+    problem = problem_with(n_components_of(estimator, last, problem_with(1), encoding, samples, settings, random))
     return train(
         [estimator.recipe(problem) for _ in range(estimator.n_members)],
         problem,

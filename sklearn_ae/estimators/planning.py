@@ -73,14 +73,16 @@ def n_bins_of(estimator: AutoencoderState, last: AutoencoderState | None, n_colu
     return n_auto if n_auto >= FEWEST_BINS else 1
 
 
-def problem_of(estimator: AutoencoderState, encoding: Encoding, target: Target, n_rows: int, n_bins: int) -> Problem:
+def problem_of(
+    estimator: AutoencoderState, encoding: Encoding, target: Target, n_rows: int, n_bins: int, n_components: int
+) -> Problem:
     """Return the problem for the family's recipe."""
     batch_size = _batch_size(estimator.batch_size, n_rows)
     weight = estimator.target_weight
     return Problem(
         encoding.layout,
         target,
-        estimator.n_components if isinstance(estimator.n_components, Integral) else 1,  # 1 until it is chosen
+        n_components,
         list(estimator.hidden_layer_sizes),
         estimator.activation,
         estimator.dropout,
@@ -98,7 +100,9 @@ def has_linear_path(estimator: AutoencoderState, target: Target, layout: Layout)
     """Whether a linear path runs beside the network; a code as wide as the table would start at the identity."""
     if not isinstance(estimator.linear_path, str):
         return estimator.linear_path
-    return not target.n_outputs and estimator.n_components < layout.n_cells
+    given = estimator.n_components
+    n_components = given if isinstance(given, Integral) else 1  # a chosen number is below that of several columns
+    return not target.n_outputs and n_components < layout.n_cells
 
 
 def course_of(

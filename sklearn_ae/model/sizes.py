@@ -16,7 +16,7 @@ ROWS_PER_DIMENSION = 5  # of the largest candidate, at least
 MAX_ROWS = 2_000  # that the trials see
 MAX_CELLS = 1 << 24  # of these rows
 VALIDATION_FRACTION = 0.25  # of these rows
-TOLERANCE = 0.05  # of the improvement over an empty code
+TOLERANCE = 0.03  # of the improvement over an empty code
 
 
 def size_by_hidden_cells(
@@ -49,7 +49,7 @@ def size_by_hidden_cells(
     train_rows, validation_rows = (_rows(part, encoding, course) for part in (train, validation))
     problem, seed = replace(problem, target=NoTarget()), random.randint(2**31 - 1)
     scores = hidden_cell_scores([0, *sizes], problem, train_rows, validation_rows, course, seed)
-    return sizes[smallest_sufficient(scores, validation.weight)]
+    return max(1, [0, *sizes][smallest_sufficient(scores, validation.weight)])
 
 
 def candidates(n_cells: int, n_rows: int) -> list[int]:
@@ -59,23 +59,23 @@ def candidates(n_cells: int, n_rows: int) -> list[int]:
 
 
 def smallest_sufficient(scores: NDArray[np.float64], weight: NDArray[np.float64] | None = None) -> int:
-    """Return the index of the smallest candidate that scores about as well as the best one.
+    """Return the index of the smallest code size that scores about as well as the best one.
 
     Its mean score must be below the best one by at most one standard error of the difference (Hastie et al. 2009,
-    section 7.10), or at most 5 % of the improvement of the best one over an empty code.
+    section 7.10), or at most 3 % of the improvement of the best one over an empty code.
 
     Parameters
     ----------
-    scores : ndarray of shape (1 + n_candidates, n)
+    scores : ndarray of shape (n_sizes, n)
         Scores of n rows: with an empty code, then with codes of increasing size.
     weight : ndarray of shape (n,), optional
         Weights of the rows.
     """
-    empty, *means = np.average(scores, axis=1, weights=weight)
+    means = np.average(scores, axis=1, weights=weight)
     best = int(np.argmax(means))
-    error = (scores[1 + best] - scores[1:]).std(1) / np.sqrt(scores.shape[1])
-    tolerance = np.maximum(error, TOLERANCE * (means[best] - empty))
-    return int(np.argmax(means[best] - np.array(means) <= tolerance))
+    error = (scores[best] - scores).std(1) / np.sqrt(scores.shape[1])
+    tolerance = np.maximum(error, TOLERANCE * (means[best] - means[0]))
+    return int(np.argmax(means[best] - means <= tolerance))
 
 
 def _rows(samples: Samples, encoding: Encoding, course: Course) -> Rows:

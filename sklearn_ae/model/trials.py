@@ -22,8 +22,8 @@ from sklearn_ae.training.batches import cells_with_weights
 from sklearn_ae.training.fits import train_members
 
 MASKED_FRACTION = 0.25  # of the cells while training
-N_STEPS = 200  # of a training, about, ...
-EPOCHS = (20, 200)  # ... with at least and at most so many epochs
+N_STEPS = 100  # of a training, about, ...
+EPOCHS = (10, 200)  # ... with at least and at most so many epochs
 BATCH = 128
 LEARNING_RATE = 5e-3
 N_PARTS = 5  # of the cells of a validation row
@@ -34,10 +34,11 @@ def hidden_cell_scores(
 ) -> NDArray[np.float64]:
     """Return the log-likelihood of the hidden cells of each validation row, (n_sizes, n).
 
-    For each size a denoising autoencoder with the network of the fit is trained on masked rows. All have the same
-    initial weights, batches and masks. Their codes have the largest size, with zeros in the last dimensions, so that
-    they are trained as one stack. The cells of a validation row are divided at random into five parts. Each part is
-    hidden once, and predicted from the others.
+    For each size a denoising autoencoder with the network of the fit is trained on masked rows. A linear path that
+    starts at the principal components runs beside the network, because small codes are the slowest to learn linear
+    relations. All have the same initial weights, batches and masks. Their codes have the largest size, with zeros in
+    the last dimensions, so that they are trained as one stack. The cells of a validation row are divided at random into
+    five parts. Each part is hidden once, and predicted from the others.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def hidden_cell_scores(
     seed : int
         Seed of the trials.
     """
-    problem = replace(problem, n_components=max(sizes), n_bins=1, batch_size=BATCH)
+    problem = replace(problem, n_components=max(sizes), n_bins=1, batch_size=BATCH, has_linear_path=True)
     course = _short(course, len(train))
     nets = [_recipe(problem, size).net(course, np.random.RandomState(seed)) for size in sizes]
     if problem.is_described:
