@@ -232,9 +232,19 @@ def test_a_share_counts_categories_as_indicators_and_missing_cells_as_means():
         assert estimator.n_components_ == PCA(share).fit(encoded).n_components_
 
 
-def test_a_row_of_weight_two_counts_twice():
-    rows, weight = planted(3, n=30, d=6), 1 + np.arange(30) % 2
-    for share in (0.5, 0.7, 0.9):
+def test_a_share_has_missing_cells_at_the_mean_of_their_column():
+    random = np.random.default_rng(0)
+    rows = (planted(2, n=80, d=8) > -0.8).astype(float)
+    rows[random.uniform(size=rows.shape) < np.linspace(0, 0.7, 8)] = np.nan
+    for share in (0.3, 0.5, 0.7, 0.8, 0.9):
+        estimator = tiny(n_components=share, likelihood="bernoulli", max_iter=1).fit(rows)
+        assert estimator.n_components_ == PCA(share).fit(SimpleImputer().fit_transform(rows)).n_components_
+
+
+def test_a_row_of_weight_nine_counts_nine_times():
+    rows = np.concatenate([planted(1, n=20, d=6), planted(6, n=20, d=6)])
+    weight = np.repeat([9, 1], 20)
+    for share in (0.5, 0.7, 0.8, 0.9, 0.95):
         weighted = tiny(n_components=share, max_iter=1).fit(rows, sample_weight=weight)
         repeated = tiny(n_components=share, max_iter=1).fit(rows.repeat(weight, axis=0))
         assert weighted.n_components_ == repeated.n_components_
