@@ -8,7 +8,8 @@ n_components : int, float or "auto", default=8
 
     - an int: this number;
     - a float in (0, 1): the smallest number of principal components that explain more than this share of the variance
-      of the encoded table, as in :class:`~sklearn.decomposition.PCA`. Categories count as indicator columns;
+      of the encoded table, as in :class:`~sklearn.decomposition.PCA`, but less than the number of columns. Categories
+      count as indicator columns;
     - ``"auto"``: the smallest of 1, 2, 4, ..., 64 with which short fits predict hidden cells of validation rows about
       as well as with the best. The largest candidate is below the number of columns and at most a fifth of the
       number of rows.

@@ -20,7 +20,8 @@ def size_by_variance(samples: Samples, encoding: Encoding, share: float, random:
     """Return the smallest number of principal components that explain a share of the variance of the encoded table.
 
     The columns are those that the encoder reads: numbers as they are scaled, categories as indicators. Columns of more
-    than 256 categories are left out. Missing cells are at the mean of their column.
+    than 256 categories are left out. Missing cells are at the mean of their column. The number is at most that of the
+    columns of the table minus 1, because a longer code can copy the row.
 
     Parameters
     ----------
@@ -35,7 +36,8 @@ def size_by_variance(samples: Samples, encoding: Encoding, share: float, random:
     """
     some = samples.drawn(min(MAX_ROWS, max(1, MAX_CELLS // encoding.layout.n_cells)), random)
     weight = np.ones(some.X.shape[0]) if some.weight is None else some.weight
-    return n_explaining(_inputs(some, weight, encoding), weight, share)
+    n_components = n_explaining(_inputs(some, weight, encoding), weight, share)
+    return max(1, min(n_components, encoding.layout.n_cells - 1))
 
 
 def n_explaining(inputs: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> int:
