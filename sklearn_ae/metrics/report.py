@@ -22,7 +22,7 @@ IDEAL = {
     "closest_record": 1.0,
     "copies": 0.0,
 }
-LEAST_QUERIES = 100
+LEAST_QUERIES = 100  # rows whose closest record is searched, at least
 
 
 def sample_report(
@@ -52,9 +52,9 @@ def sample_report(
         Categorical columns: by the dtypes of ``real``, or names, positions, a mask, or none, as in the estimators.
         Boolean columns count as categorical as well. Integers are numbers unless they are named here.
     max_rows : int, default=10_000
-        Rows of each table that boosting uses; of more rows as many are drawn. For the closest record so many rows are
-        drawn that about ``max_rows ** 2`` distances are computed, to all training rows. The other measures use all
-        rows.
+        Maximum number of rows per table for boosting; larger tables are subsampled. For the closest record, generated
+        and holdout rows are subsampled so that at most about ``max_rows ** 2`` distances to training rows are computed.
+        The other measures use all rows.
     random_state : int, RandomState or None, default=None
         Determines draws of rows, folds and the models.
 
@@ -148,7 +148,7 @@ class Judge:
         """Return all measures of the samples or the holdout rows."""
         cells, discrete = self.tables.cells, self.tables.discrete
         real, rows = cells["real"], cells[name]
-        # Training rows are not independent of samples: a generator that copies them would pass, and well below 0.5.
+        # The classifier gets holdout rows if there are any: against training rows, copies would have an area below 0.5.
         others = cells.get("holdout", real) if name == "samples" else real
         return {
             "column_shapes": mean_of_known(shape_scores(real, rows, discrete)),

@@ -11,6 +11,7 @@ from torch import Tensor
 from sklearn_ae.likelihoods.categories import FEW
 from sklearn_ae.likelihoods.mixed import Numeric, table_likelihood
 from sklearn_ae.model.samples import Encoding, Samples
+from sklearn_ae.modules.linear import Components
 
 MAX_ROWS = 5_000
 MAX_CELLS = 1 << 24
@@ -42,13 +43,10 @@ def size_by_variance(samples: Samples, encoding: Encoding, share: float, random:
 
 def n_explaining(inputs: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> int:
     """(n, d), (n,) -> (): the smallest number of principal components that explain a share of the variance."""
-    rows = inputs * np.sqrt(weight)[:, np.newaxis]
-    gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
-    variance = np.linalg.eigvalsh(gram)[::-1].clip(min=0) if gram.size else np.zeros(1)
-    if not variance.sum():
+    if not inputs.size:
         return 1
-    reached = np.cumsum(variance / variance.sum()) > share
-    return 1 + int(np.argmax(reached)) if reached.any() else int(np.count_nonzero(variance))
+    variance = Components.of(torch.from_numpy(inputs), torch.from_numpy(weight), min(inputs.shape)).variance.numpy()
+    return 1 + int(np.searchsorted(np.cumsum(variance), share * variance.sum(), side="right"))
 
 
 def _inputs(samples: Samples, weight: NDArray[np.float64], encoding: Encoding) -> NDArray[np.float64]:

@@ -31,9 +31,17 @@ class Code(nn.Module, ABC):
         return self.location(features)
 
     def start(self, components: Components) -> Tensor:
-        """Start at standardised principal components, and return the standard deviation that a unit stands for, (m,).
+        """Start at standardised principal components.
 
-        The last features are the encoder's inputs.
+        Parameters
+        ----------
+        components : Components
+            Principal components of the training rows. The last features are the encoder's inputs.
+
+        Returns
+        -------
+        scale : Tensor of shape (m,)
+            Length along each axis that a code of 1 stands for.
         """
         scale = components.variance.sqrt()
         components.start_encoder(self.location, 1 / scale)

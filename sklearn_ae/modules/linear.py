@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 NEGLIGIBLE = 1e-7  # share of the variance up to which a principal component is left out
 LEAST_VARIANCE = 1e-3  # of a latent variable given the row, relative to its variance
-LARGE = 1500  # rows and columns above which the components come from a randomized decomposition
+LARGE = 1500  # rows and columns above which a few components come from a randomized decomposition
 
 
 class WithInputs(nn.Module):
@@ -93,7 +93,7 @@ class Components:
 
     @torch.no_grad()
     def start_encoder(self, layer: nn.Linear, scale: Tensor) -> None:
-        """Let a layer, whose last inputs are the rows, compute ``scale`` times their principal components, (m,)."""
+        """Set a layer, whose last d inputs are those of the encoder, to the components times ``scale``, (m,)."""
         (m, d), weight = self.axes.shape, self.axes * self.scale * scale.unsqueeze(1)
         layer.weight[:m] = 0
         layer.weight[:m, -d:].copy_(weight.float())
@@ -101,14 +101,26 @@ class Components:
 
     @torch.no_grad()
     def start_log_variance(self, layer: nn.Linear) -> None:
-        """Let a layer compute the log-variance of the latent variables given a row, which is the same for all rows."""
+        """Set a layer to the log-variance of the latent variables given a row, the same for all rows."""
         m, remaining = len(self.axes), self.noise / self.variance
         layer.weight[:m] = 0
         layer.bias[:m].copy_(remaining.clamp(min=LEAST_VARIANCE, max=1).log().float())
 
     @torch.no_grad()
     def start_decoder(self, layer: nn.Linear, n_components: int, n_outputs: int, scale: Tensor) -> None:
-        """Let the first outputs of a layer, whose last inputs are codes, be the rows with these components, scaled."""
+        """Set the first outputs of a layer, whose last inputs are codes, to the projection on the components.
+
+        Parameters
+        ----------
+        layer : Linear
+            The last layer of the decoder.
+        n_components : int
+            Dimensions of the code.
+        n_outputs : int
+            Number of outputs that are set.
+        scale : Tensor of shape (m,)
+            Length along each axis that a code of 1 stands for.
+        """
         first_code = layer.in_features - n_components
         layer.weight[:n_outputs] = 0
         back = torch.where(self.scale > 0, 1 / self.scale, 0)  # an input without weight is not reconstructed
@@ -120,7 +132,7 @@ class Components:
 def _leading(centred: NDArray[np.float64], m: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return m right singular vectors and their squared singular values, the largest first."""
     n, d = centred.shape
-    if min(n, d) > LARGE:
+    if min(n, d) > LARGE and 4 * m < min(n, d):
         _, singular, axes = randomized_svd(centred, m, random_state=0)
         return axes, singular**2
     product = centred.T @ centred if d <= n else centred @ centred.T

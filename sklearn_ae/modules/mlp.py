@@ -64,7 +64,10 @@ def binned_layers(
 
 
 def with_inputs(hidden: nn.Sequential, n_in: int, n_out: int) -> tuple[nn.Sequential, int]:
-    """Return hidden layers whose outputs are followed by their inputs, and their number; no layers stay as they are."""
+    """Return hidden layers with their inputs appended to their outputs, and the number of both.
+
+    A network without hidden layers is returned as it is: its output is its input.
+    """
     return (nn.Sequential(WithInputs(hidden)), n_out + n_in) if len(hidden) else (hidden, n_in)
 
 
