@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import repeat, takewhile
+from itertools import repeat
 from operator import add
 from typing import Any
 
@@ -39,7 +39,7 @@ class Mixed(Likelihood):
         self.cell_widths, self.input_widths, self.output_widths = map(list, zip(*widths, strict=True))
         super().__init__(sum(self.cell_widths), sum(self.input_widths), sum(self.output_widths))
         self.parts = nn.ModuleList(parts)
-        self.n_means = sum(part.n_means for part in takewhile(lambda part: part.n_means == part.n_outputs, parts))
+        self.n_means = sum(part.n_means for part in parts)  # standardised columns come first
 
     def embed(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """(n, n_cells) -> (n, n_inputs): the inputs of all parts."""

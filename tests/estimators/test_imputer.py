@@ -46,6 +46,8 @@ def test_by_default_it_learns_with_cells_hidden():
     fitted = AutoencoderImputer(random_state=0).fit(X)
     assert fitted.estimator_.corruption_level > 0
     assert fitted.transform(X).isna().sum().sum() == 0
+    rows = np.random.default_rng(0).normal(size=(200, 9))
+    assert "valid_loss" not in AutoencoderImputer(random_state=0).fit(rows).estimator_.history_  # learns from all rows
 
 
 def test_it_keeps_the_seed_of_its_estimator():

@@ -160,6 +160,9 @@ def test_by_default_it_averages_members_of_bounded_units():
     assert fitted.estimator_.activation == "tanh"
     assert len(fitted.densities_) == 4
     assert fitted.predict(FAR_RESIDUAL)[0] == -1
+    wide = AutoencoderOutlierDetector(random_state=0).fit(np.tile(X, 2)).estimator_  # more columns than components
+    assert not wide.module_.has_linear_path
+    assert wide.n_iter_ == wide.max_iter
 
 
 def test_the_estimator_is_cloned_and_keeps_its_seed():

@@ -43,6 +43,15 @@ def test_components_are_those_of_pca(shape, largest, monkeypatch):
     assert np.isclose(components.noise, left / (shape[1] - 3))
 
 
+def test_axes_have_a_sign_and_all_directions_leave_no_other_noise():
+    rows = RANDOM.normal(size=(40, 3)) * [1.0, 2.0, 3.0]
+    for signs in ([1, 1, 1], [-1, -1, 1]):
+        axes = components_of(rows * signs, 3).axes.numpy()
+        assert (np.take_along_axis(axes, np.abs(axes).argmax(1)[:, np.newaxis], 1) > 0).all()
+    components = components_of(rows, 3)
+    assert components.noise == components.variance[-1]
+
+
 def test_a_weight_of_two_is_a_row_twice():
     rows = RANDOM.normal(size=(20, 5))
     weighted, repeated = components_of(rows, 2, np.arange(20.0)), components_of(np.repeat(rows, range(20), 0), 2)
@@ -123,6 +132,14 @@ def test_standardised_columns_of_a_mixed_table_start_at_the_components():
     table = pd.DataFrame({"kind": np.where(x > 0, "a", "b"), "x": x, "y": 2 * x + 0.1 * RANDOM.normal(size=200)})
     fitted = started(RegularizedAutoencoder, 1, table)
     assert fitted.inverse_transform(fitted.transform(table))["x"].corr(table["x"]) > 0.99
+    assert abs(fitted.transform(table).mean()) < 1e-5  # one-hot inputs have a mean
+
+
+def test_a_table_without_standardised_columns_has_the_path_but_not_the_start():
+    rows = (RANDOM.normal(size=(50, 6)) > 0).astype(float)
+    module = started(VariationalAutoencoder, 2, rows, likelihood="bernoulli").module_
+    assert module.has_linear_path
+    assert module.code.location.weight[:, :-6].abs().min() > 0
 
 
 def test_missing_cells_and_counts():
