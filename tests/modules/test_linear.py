@@ -139,7 +139,7 @@ def test_a_table_without_standardised_columns_has_the_path_but_not_the_start():
     rows = (RANDOM.normal(size=(50, 6)) > 0).astype(float)
     module = started(VariationalAutoencoder, 2, rows, likelihood="bernoulli").module_
     assert module.has_linear_path
-    assert module.code.location.weight[:, :-6].abs().min() > 0
+    assert module.code.location.weight[:, :-6].abs().mean() > 1e-3
 
 
 def test_missing_cells_and_counts():
