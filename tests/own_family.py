@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
 from sklearn_ae.estimators.parameters import VARIES_IN_STACK, Float
-from sklearn_ae.model.inference import PluginInference, PriorDensity
+from sklearn_ae.model.inference import PluginInference
 from sklearn_ae.model.recipe import Problem, Recipe
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
@@ -67,7 +67,7 @@ class WassersteinAutoencoder(BaseAutoencoder):
             phases=(phase,),
             validation_phase=phase,
             optimizers={phase.name: {"lr": self.learning_rate, "weight_decay": self.weight_decay}},
-            inference=PluginInference(PriorDensity(), problem.layout.n_scaled),
+            inference=PluginInference(problem.layout.n_scaled),
         )
 
     @of_one_fit

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
 from sklearn_ae.estimators.parameters import FIXED, VARIES_IN_STACK, Float, OneOf
-from sklearn_ae.model.inference import PluginInference, PriorDensity
+from sklearn_ae.model.inference import PluginInference
 from sklearn_ae.model.recipe import Phase, Problem, Recipe
 from sklearn_ae.modules.mlp import ACTIVATIONS, mlp
 from sklearn_ae.objectives import adversarial as game
@@ -95,7 +95,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
             (self._autoencoder_phase(problem), self._discriminator_phase(problem)),
             problem.autoencoder_phase({"reconstruction": reconstruction}),
             {name: {"lr": rate, "betas": BETAS, "weight_decay": self.weight_decay} for name, rate in rates.items()},
-            PluginInference(PriorDensity(), problem.layout.n_scaled),
+            PluginInference(problem.layout.n_scaled),
         )
 
     def _autoencoder_phase(self, problem: Problem) -> Phase:

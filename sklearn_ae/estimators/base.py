@@ -14,9 +14,9 @@ from sklearn_ae.estimators import inputs
 from sklearn_ae.estimators.documentation import documented
 from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
 from sklearn_ae.estimators.fitting import fitted_model, partially_fitted_model
-from sklearn_ae.estimators.state import AutoencoderState, has_classes, has_head
+from sklearn_ae.estimators.sampling import ImputesAndSamples
+from sklearn_ae.estimators.state import has_classes, has_head
 from sklearn_ae.model.summary import summary_of_codes
-from sklearn_ae.tables.containers import Container
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BaseAutoencoder(
-    AutoencoderState, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC
+    ImputesAndSamples, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC
 ):
     """Base class of all families. A family defines its parameters and its recipe.
 
@@ -227,7 +227,7 @@ class BaseAutoencoder(
             return float(np.average(self.score_samples(X), weights=weight))
         return self.model_.target.score(y, self.predict(X), weight)
 
-    # Likelihood, imputation and generation
+    # Likelihood and explanation
 
     @of_one_fit
     def score_samples(self, X: ArrayLike, tolerance: float | None = None, return_std: bool = False) -> Any:
@@ -360,69 +360,6 @@ class BaseAutoencoder(
         import pandas as pd
 
         return pd.DataFrame(summary_of_codes(self.model_, self._table(X)), self.get_feature_names_out())
-
-    @of_one_fit
-    def impute(
-        self, X: ArrayLike, n_draws: int | None = None, random_state: int | np.random.RandomState | None = None
-    ) -> Any:
-        """Fill missing cells given the observed cells of their row.
-
-        Parameters
-        ----------
-        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
-            The rows, which may be new.
-        n_draws : int, default=None
-            Number of multiple imputations. None fills missing cells with expected numbers and most probable categories.
-        random_state : int, RandomState or None, default=None
-            Seed or generator of the draws.
-
-        Returns
-        -------
-        filled : ndarray or DataFrame of shape (n_samples, n_features), or list of such
-            The rows with missing cells filled, one table per draw if ``n_draws`` is given. Observed cells do not
-            change. Numeric columns without any value in ``fit`` are filled with 0, and categorical ones stay missing.
-        """
-        n_draws = None if n_draws is None else inputs.check_count("n_draws", n_draws)
-        table = self._table(X, finite="allow-nan")
-        if n_draws is None:
-            return self.model_.expected(table)
-        return self.model_.drawn(table, n_draws, inputs.check_random(random_state))
-
-    @of_one_fit
-    def sample(
-        self,
-        n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
-        y: ArrayLike | None = None,
-    ) -> Any:
-        """Generate rows.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows.
-        random_state : int, RandomState or None, default=None
-            Seed or generator.
-        y : label or array-like of shape (n_samples,), default=None
-            Class of all rows, or of each row. Rows are drawn, with classes from ``predict_proba``, until there
-            are enough of each class.
-
-        Returns
-        -------
-        rows : ndarray or DataFrame of shape (n_samples, n_features)
-            Rows with the units, columns and dtypes of the training rows.
-
-        Raises
-        ------
-        ValueError
-            If ``y`` holds unknown classes, or a class that is almost never generated.
-        """
-        n_samples = inputs.check_count("n_samples", n_samples)
-        return self.model_.generated(n_samples, inputs.check_random(random_state), y)
-
-    def _table(self, X: ArrayLike, finite: bool | str = False) -> Container:
-        """Return X with the columns of the fit; an infinite cell may be found later, when its block is encoded."""
-        return inputs.check_known_table(self, X, self.model_.encoding.schema, finite=finite)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_ae.estimators.parameters import FIXED, check_parameters, marked, meaning
 from sklearn_ae.estimators.state import AutoencoderState
-from sklearn_ae.model.targets import Target, is_unlabeled
+from sklearn_ae.model.labels import is_unlabeled
+from sklearn_ae.model.targets import Target
 from sklearn_ae.training.net import AutoencoderNet
 
 Changes = dict[str, tuple[Any, Any]]

@@ -9,10 +9,10 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from sklearn_ae.estimators.parameters import Float, Int
+from sklearn_ae.estimators.parameters import Bool, Float, Int
 from sklearn_ae.estimators.state import AutoencoderState
+from sklearn_ae.model.labels import check_target
 from sklearn_ae.model.samples import Samples
-from sklearn_ae.model.targets import check_target
 from sklearn_ae.tables.containers import (
     ArrayContainer,
     Container,
@@ -169,6 +169,12 @@ def check_count(name: str, value: Any) -> int:
     if not Int(1).admits(value):
         raise ValueError(f"{name} must be {Int(1)}{' or None' if name == 'n_draws' else ''}, got {value!r}")
     return int(value)
+
+
+def check_bool(name: str, value: Any) -> None:
+    """Raise unless a value is True or False."""
+    if not Bool().admits(value):
+        raise TypeError(f"{name} must be {Bool()}, got {value!r}")
 
 
 def check_tolerance(tolerance: float | None) -> float | None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from sklearn_ae.estimators.base import BaseAutoencoder
 from sklearn_ae.estimators.parameters import VARIES_IN_STACK, Float, Function, InvalidParameterError, OneOf
-from sklearn_ae.model.inference import MixtureDensity, PluginInference
+from sklearn_ae.model.inference import PluginInference
 from sklearn_ae.model.recipe import Problem, Recipe
 from sklearn_ae.modules.noise import CORRUPTIONS
 from sklearn_ae.objectives.terms import PENALTIES, Term, reconstruction
@@ -97,7 +97,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
             (phase,),
             phase,
             {phase.name: {"lr": self.learning_rate, "weight_decay": self.weight_decay}},
-            PluginInference(MixtureDensity(), problem.layout.n_scaled),
+            PluginInference(problem.layout.n_scaled),
         )
 
     def _penalty(self) -> dict[str, Term]:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_ae.model.model import Model
+from sklearn_ae.model.model import Known
+from sklearn_ae.model.model import Model as Model
 from sklearn_ae.model.readouts import Readout
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
@@ -75,14 +76,19 @@ class Ensemble(Model):
         """Return the readout of each draw of missing cells: that of one member, of each member equally often."""
         return [partial(_drawn_by, self.members[k]) for k in _dealt(len(self.members), n_draws, random)]
 
-    def _generated(self, n_samples: int, random: np.random.RandomState) -> Tensor:
-        """Return generated cells, (n_samples, n_cells), each row by a random member."""
-        chosen = random.randint(len(self.members), size=n_samples)
-        counts = zip(self.members, np.bincount(chosen, minlength=len(self.members)).tolist(), strict=True)
-        by_member = torch.cat([member._generated(count, random) for member, count in counts if count])
-        cells = torch.empty_like(by_member)
-        cells[torch.from_numpy(chosen.argsort(kind="stable"))] = by_member
-        return cells
+    def _generated(
+        self, known: Known, row: NDArray[np.int64], random: np.random.RandomState
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """Return generated cells and gaps of the rows, each row by a random member."""
+        chosen = random.randint(len(self.members), size=len(row))
+        cells = np.empty((len(row), self.encoding.layout.n_cells))
+        gaps = np.zeros(cells.shape, dtype=bool)
+        for index, member in enumerate(self.members):
+            own = np.flatnonzero(chosen == index)
+            if len(own):
+                cells[own], own_gaps = member._generated(known, row[own], random)
+                gaps[own] = False if own_gaps is None else own_gaps
+        return cells, gaps if gaps.any() else None
 
 
 def _drawn_by(member: Model, module: Autoencoder, batch: Batch) -> Tensor:

@@ -1,18 +1,15 @@
-"""Inference with a trained module: log-likelihood, codes of the prior, generated and imputed cells."""
+"""Inference with a trained module: log-likelihood and imputed cells."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from sklearn_ae.model.density import fitted_mixture
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
-from sklearn_ae.objectives.priors import PRIORS, Prior
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.apply import apply
 from sklearn_ae.training.batches import Rows as Rows
@@ -21,7 +18,6 @@ from sklearn_ae.training.net import AutoencoderNet
 
 HIDDEN_FRACTION = 0.2  # of the known cells, hidden to measure the error of imputed numbers
 ACTIVE_STD = 0.01  # of an active dimension of a code that is a point, relative to the largest one
-MAX_CODES = 10_000  # training codes that a density is fitted to
 
 
 class Inference(ABC):
@@ -32,12 +28,8 @@ class Inference(ABC):
         """Return the inference with what it estimates from the training rows after training."""
 
     @abstractmethod
-    def draw_codes(self, shape: tuple[int, int], random: np.random.RandomState) -> NDArray[np.float64]:
-        """Return codes to generate rows from, (n, k)."""
-
-    @abstractmethod
-    def generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
-        """(n, k) -> (n, n_cells): generated cells."""
+    def trained_codes(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return the codes of rows that the decoder was trained on, (n, k), with noise from ``modules.noise``."""
 
     @abstractmethod
     def log_likelihood(self, module: Autoencoder, batch: Batch, tolerance: float | None) -> Tensor:
@@ -64,118 +56,29 @@ class Inference(ABC):
         """(k,) -> (k,): whether code dimensions with these standard deviations over rows are active."""
 
 
-class CodeDensity(ABC):
-    """The distribution of codes that rows are generated from."""
-
-    @abstractmethod
-    def fit(self, net: AutoencoderNet, rows: Rows, random: np.random.RandomState) -> Self:
-        """Return the density, estimated from the codes of training rows if it is not known."""
-
-    @abstractmethod
-    def draw(self, shape: tuple[int, int], random: np.random.RandomState) -> NDArray[np.float64]:
-        """Return codes, (n, k)."""
-
-
-class PriorDensity(CodeDensity):
-    """A prior that training has enforced.
-
-    Parameters
-    ----------
-    prior : Prior
-        The prior.
-    """
-
-    def __init__(self, prior: Prior = PRIORS["normal"]) -> None:
-        self.prior = prior
-
-    def fit(self, net: AutoencoderNet, rows: Rows, random: np.random.RandomState) -> Self:
-        """Return the density itself."""
-        return self
-
-    def draw(self, shape: tuple[int, int], random: np.random.RandomState) -> NDArray[np.float64]:
-        """Return codes, (n, k)."""
-        return self.prior.draw(shape, random)
-
-
-class MixtureDensity(CodeDensity):
-    """A Gaussian mixture of training codes: ex-post density estimation (Ghosh et al. 2020, section 4).
-
-    The mixture takes a tenth of the time of a small fit, and most fits are never sampled from. So it is fitted when it
-    is first needed, and before it is pickled or copied: no code of a training row leaves the process.
-
-    Parameters
-    ----------
-    codes : ndarray of shape (n, k), optional
-        Codes of training rows.
-    """
-
-    def __init__(self, codes: NDArray | None = None) -> None:
-        self._codes = codes
-        self._mixture: GaussianMixture | None = None
-
-    def fit(self, net: AutoencoderNet, rows: Rows, random: np.random.RandomState) -> Self:
-        """Return the density of the codes of at most ``MAX_CODES`` training rows."""
-        index = torch.from_numpy(_chosen_rows(rows, random))
-        parts = index.split(chunk_size(rows))  # so that no second copy of the rows is made
-        return type(self)(np.concatenate([apply(net, _codes, Rows(rows.take(part))) for part in parts]))
-
-    def draw(self, shape: tuple[int, int], random: np.random.RandomState) -> NDArray[np.float64]:
-        """Return codes, (n, k)."""
-        mixture = self.mixture()
-        counts = random.multinomial(shape[0], mixture.weights_)
-        parts = [
-            random.multivariate_normal(mean, covariance, size=int(count))
-            for mean, covariance, count in zip(mixture.means_, mixture.covariances_, counts, strict=True)
-        ]
-        return random.permutation(np.concatenate(parts))
-
-    def mixture(self) -> GaussianMixture:
-        """Return the mixture, and forget the codes. All threads get the same mixture."""
-        codes, mixture = self._codes, self._mixture
-        if mixture is None:
-            if codes is None:
-                raise ValueError("a density must be fitted before codes are drawn from it")
-            mixture = self._mixture = fitted_mixture(codes.astype(np.float64))
-            self._codes = None
-        return mixture
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the mixture without the codes."""
-        is_fitted = self._codes is not None or self._mixture is not None
-        return {"_codes": None, "_mixture": self.mixture() if is_fitted else None}
-
-
 class PluginInference(Inference):
     """Inference at one code per row: the likelihood is that of the reconstruction.
 
     Parameters
     ----------
-    density : CodeDensity
-        Distribution of the codes that rows are generated from.
     n_scaled : int
         Number of standardised columns, which come first.
     errors : Tensor of shape (n_scaled,), optional
         Root mean squared error of imputed numbers in these columns, on the encoded scale.
     """
 
-    def __init__(self, density: CodeDensity, n_scaled: int, errors: Tensor | None = None) -> None:
-        self.density = density
+    def __init__(self, n_scaled: int, errors: Tensor | None = None) -> None:
         self.n_scaled = n_scaled
         self.errors = torch.ones(n_scaled, dtype=torch.float32, device="cpu") if errors is None else errors
 
     def fit(self, net: AutoencoderNet, rows: Rows, random: np.random.RandomState) -> Self:
-        """Estimate the density of the codes, and the errors of imputed numbers."""
-        density = self.density.fit(net, rows, random)
+        """Estimate the errors of imputed numbers."""
         generator = noise.generator(random.randint(2**31 - 1))
-        return type(self)(density, self.n_scaled, _imputation_errors(net, rows, self.n_scaled, generator))
+        return type(self)(self.n_scaled, _imputation_errors(net, rows, self.n_scaled, generator))
 
-    def draw_codes(self, shape: tuple[int, int], random: np.random.RandomState) -> NDArray[np.float64]:
-        """Return codes, (n, k)."""
-        return self.density.draw(shape, random)
-
-    def generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
-        """(n, k) -> (n, n_cells): expected numbers and most probable categories."""
-        return module.decode(codes)
+    def trained_codes(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return the codes of rows, (n, k)."""
+        return module.encode(batch.x, batch.observed)
 
     def divergence(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return NaN, (n, k)."""
@@ -208,21 +111,8 @@ class PluginInference(Inference):
         return torch.cat([numbers, module.likelihood.draw(output)[:, n:]], 1)
 
 
-def _codes(module: Autoencoder, batch: Batch) -> Tensor:
-    return module.encode(batch.x, batch.observed)
-
-
 def _reconstructed(module: Autoencoder, batch: Batch) -> Tensor:
     return module.decode(module.encode(batch.x, batch.observed))
-
-
-def _chosen_rows(rows: Rows, random: np.random.RandomState) -> NDArray[np.int64]:
-    """Return the rows that a density is fitted to: all, or a sample by weight."""
-    n, weight = len(rows), rows.table.weight
-    if weight is not None:
-        probability = weight.cpu().numpy().astype(np.float64)
-        return random.choice(n, size=min(n, MAX_CODES), p=probability / probability.sum())
-    return random.choice(n, size=MAX_CODES, replace=False) if n > MAX_CODES else np.arange(n)
 
 
 def _imputation_errors(net: AutoencoderNet, rows: Rows, n_scaled: int, generator: torch.Generator) -> Tensor:

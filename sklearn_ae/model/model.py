@@ -11,16 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sklearn_ae.model import readouts
+from sklearn_ae.model.generation import Generation, Target
+from sklearn_ae.model.generation import Known as Known
 from sklearn_ae.model.inference import Inference
 from sklearn_ae.model.readouts import Autoencoder, Batch, Readout
-from sklearn_ae.model.sampling import drawn_from, rows_of_classes
-from sklearn_ae.model.targets import Target
+from sklearn_ae.modules.noise import drawn_from
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.encoding import Encoding
 from sklearn_ae.training.apply import apply
 from sklearn_ae.training.net import AutoencoderNet
-
-BLOCK = 2048  # rows that are decoded at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,9 @@ class Model:
     net : AutoencoderNet
         The skorch net, with the trained module.
     inference : Inference
-        Log-likelihood, generation and imputation with the module.
+        Log-likelihood and imputation with the module.
+    generation : Generation
+        Generation of rows with the module.
     random : RandomState
         Generator of the fit, for a fit that continues it.
     handle_unknown : {"ignore", "error"}
@@ -47,6 +48,7 @@ class Model:
     target: Target
     net: AutoencoderNet
     inference: Inference
+    generation: Generation
     random: np.random.RandomState
     handle_unknown: str
 
@@ -128,21 +130,36 @@ class Model:
         with drawn_from(random):
             return [self._filled(draw, table) for draw in self._drawing(n_draws, random)]
 
-    def generated(self, n_samples: int, random: np.random.RandomState, y: ArrayLike | None = None) -> Any:
-        """Return a table of generated rows, of given classes if there are any."""
-        if y is None:
-            cells = self._generated(n_samples, random)
-        else:
-            wanted, classes = self.target.requested(y, n_samples)
-            cells = rows_of_classes(
-                wanted,
-                partial(self._generated, random=random),
-                lambda cells: apply(self.net, self._probabilities, readouts.rows_with(cells, self.net)),
-                random,
-                classes,
-            )
-        decoded = np.concatenate([self.encoding.decode(part) for part in cells.split(BLOCK)])
-        return self.encoding.table(decoded)
+    def generated(
+        self,
+        n_samples: int,
+        random: np.random.RandomState,
+        y: ArrayLike | None = None,
+        given: Container | None = None,
+        *,
+        missing: bool = False,
+    ) -> Any:
+        """Return a table of generated rows.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows.
+        random : RandomState
+            Generator.
+        y : label or value, or array-like of shape (n_samples,), optional
+            Target of all rows, or of each row.
+        given : Container of shape (n_samples, d), optional
+            Rows of which some cells are known. These are kept.
+        missing : bool, default=False
+            Whether rows have missing cells, as the training rows have.
+        """
+        target = None if y is None else self.target.requested(y, n_samples)
+        cells = None if given is None else self.encoding.schema.source(given, "error")[:]
+        known, row = Known(cells, target).distinct(n_samples)
+        decoded, gaps = self._generated(known, row, random)
+        table = self.encoding.table(decoded) if given is None else self.encoding.filled(given, decoded)
+        return self.encoding.with_gaps(table, gaps, given) if missing and gaps is not None else table
 
     def averaged(self, readout: Readout, table: Container) -> NDArray:
         """Return the mean of a readout over the members, for all rows."""
@@ -168,9 +185,6 @@ class Model:
         return self.inference.expected_cells(module, batch)
 
     # Parts
-
-    def _probabilities(self, module: Autoencoder, batch: Batch) -> Tensor:
-        return self.outputs(module, batch).softmax(1)
 
     def _rows(self, table: Container, index: NDArray | None = None) -> readouts.EncodedRows:
         source = self.encoding.schema.source(table, self.handle_unknown)
@@ -205,9 +219,8 @@ class Model:
         """Return the readout of each draw of missing cells."""
         return [self.inference.drawn_cells] * n_draws
 
-    def _generated(self, n_samples: int, random: np.random.RandomState) -> Tensor:
-        """Return generated cells, (n_samples, n_cells)."""
-        codes = self.inference.draw_codes((n_samples, self.n_components), random)
-        generate = partial(self.inference.generate, random=random)
-        rows = readouts.rows_with(codes, self.net)
-        return torch.from_numpy(apply(self.net, lambda module, batch: generate(module, batch.x), rows))
+    def _generated(
+        self, known: Known, row: NDArray[np.int64], random: np.random.RandomState
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """Return generated cells in the user's units and the gaps of the rows, each (n, n_cells)."""
+        return self.generation.draw(known, row, random)

@@ -45,15 +45,10 @@ class PosteriorInference(Inference):
         warn_if_collapsed(net, rows)
         return self
 
-    def draw_codes(self, shape: tuple[int, int], random: np.random.RandomState) -> NDArray[np.float64]:
-        """Return codes from the prior, (n, k)."""
-        return self.prior.draw(shape, random)
-
-    def generate(self, module: Autoencoder, codes: Tensor, random: np.random.RandomState) -> Tensor:
-        """(n, k) -> (n, n_cells): cells drawn from ``p(x | z)``."""
-        output = module.decoder(codes)
-        with noise.drawn_from(random):
-            return module.likelihood.draw(output)
+    def trained_codes(self, module: Autoencoder, batch: Batch) -> Tensor:
+        """Return codes drawn from ``q(z | x)``, (n, k)."""
+        trace = Trace(module, batch.x, batch.observed)
+        return trace["mean"] + (0.5 * trace["log_var"]).exp() * noise.normal_like(trace["mean"])
 
     def log_likelihood(self, module: Autoencoder, batch: Batch, tolerance: float | None) -> Tensor:
         """Return the importance-weighted bound of ``log p(x)`` and its standard error, (n, 2).

@@ -9,25 +9,20 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.exceptions import DataConversionWarning, UndefinedMetricWarning
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_array, column_or_1d
 from torch import Tensor
 
+from sklearn_ae.model.labels import check_classes, check_label_kind, check_labeled, check_labels, is_unlabeled
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
-from sklearn_ae.tables.containers import missing_cells, with_nan
+from sklearn_ae.tables.containers import with_nan
 from sklearn_ae.warning import warn
 
-# In scikit-learn's words.
-COLUMN = (
-    "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples,), for "
-    "example using ravel()"
-)
-NO_CLASSES = "y must be None after a fit without classes, got a class: fit with y and task='classification'"
+NO_HEAD = "y must be None after a fit without y, got a class or value: fit with y to generate rows of it"
 NO_TARGET = "y must be given to fit before it can be predicted, got a fit without y"
-MANY_CLASSES = 50  # number of numeric classes from which on y probably holds values
+LEAST_SHARE = 1e-6  # of a class among generated rows
+LEAST_SPREAD = 0.03  # of a value given its code, relative to the standard deviation of y
 
 
 class Target(ABC):
@@ -72,8 +67,15 @@ class Target(ABC):
         """Return the accuracy or the coefficient of determination on labelled rows."""
 
     @abstractmethod
-    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
-        """Return the class indices of n rows to be generated, (n,), from a label or n labels, and the classes."""
+    def requested(self, y: ArrayLike, n: int) -> NDArray:
+        """Return the encoded target of n rows to be generated, (n,), from a label or value, or n of them."""
+
+    @abstractmethod
+    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
+        """(m, L, n_outputs), (m,) -> (m, L): ``log p(y | outputs)``, with the residual ``spread`` of encoded values."""
+
+    def check_generated(self, y: NDArray, log_densities: NDArray) -> None:  # noqa: B027 - values need no check
+        """Raise if rows of an encoded target, (m,), are almost never generated: ``log p(y | z)`` at L codes, (m, L)."""
 
 
 class NoTarget(Target):
@@ -107,9 +109,13 @@ class NoTarget(Target):
         """Raise: there is no head."""
         raise ValueError(NO_TARGET)
 
-    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
-        """Raise: there are no classes."""
-        raise ValueError(NO_CLASSES)
+    def requested(self, y: ArrayLike, n: int) -> NDArray:
+        """Raise: there is no head."""
+        raise ValueError(NO_HEAD)
+
+    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
+        """Raise: there is no head."""
+        raise ValueError(NO_HEAD)
 
 
 class ClassTarget(Target):
@@ -138,7 +144,7 @@ class ClassTarget(Target):
     def learn(cls, y: NDArray, weight: NDArray | None, unlabeled: Any, class_weight: Any) -> Self:
         """Learn the classes."""
         labels = y[~is_unlabeled(y, unlabeled)]
-        _check_labels(labels, unlabeled)
+        check_labels(labels, unlabeled)
         return cls(np.unique(labels), unlabeled, class_weight).checked()
 
     @classmethod
@@ -147,7 +153,7 @@ class ClassTarget(Target):
         if class_weight == "balanced":
             raise ValueError("partial_fit can't know the balance of the classes: give class_weight as a dict")
         if y is not None and not is_unlabeled(y, unlabeled).all():
-            _check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
+            check_labels(y[~is_unlabeled(y, unlabeled)], unlabeled)
         return cls(check_classes(classes), unlabeled, class_weight).checked()
 
     def checked(self) -> Self:
@@ -213,14 +219,14 @@ class ClassTarget(Target):
         y, prediction, weight = _labeled(y, prediction, weight, self.unlabeled)
         if not len(y):
             return nan
-        _check_kind(np.tile(y, 2), "y")  # and so does the metric
+        check_label_kind(np.tile(y, 2), "y")  # and so does the metric
         try:
             return float(accuracy_score(y, prediction, sample_weight=weight))
         except (TypeError, ValueError) as error:
             raise ValueError(f"y must hold labels such as {self.classes.tolist()}, got {y[:5].tolist()}") from error
 
-    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
-        """Return the class indices of n rows to be generated, (n,), from a label or n labels, and the classes."""
+    def requested(self, y: ArrayLike, n: int) -> NDArray[np.int64]:
+        """Return the class indices of n rows to be generated, (n,), from a label or n labels."""
         given = np.asarray(with_nan(y))
         wanted = np.broadcast_to(given, n) if given.ndim == 0 else given
         labels = (label if isinstance(label, Hashable) else repr(label) for label in wanted.ravel().tolist())
@@ -230,7 +236,20 @@ class ClassTarget(Target):
                 f"y must be a class or hold n_samples={n} of the classes {self.classes.tolist()}, got "
                 f"{sorted(unknown, key=str) or f'shape {wanted.shape}'}"
             )
-        return np.searchsorted(self.classes, wanted), self.classes
+        return np.searchsorted(self.classes, wanted)
+
+    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
+        """(m, L, n_classes) logits, (m,) -> (m, L): log-probabilities of the classes."""
+        return outputs.log_softmax(-1).gather(-1, y[:, None, None].expand(*outputs.shape[:2], 1))[..., 0]
+
+    def check_generated(self, y: NDArray, log_densities: NDArray) -> None:
+        """Raise if the share of a class among generated rows is below ``LEAST_SHARE``."""
+        rare = self.classes[y[np.exp(log_densities).mean(1) < LEAST_SHARE]]
+        if len(rare):
+            raise ValueError(
+                f"y must hold classes that generated rows are of, got {', '.join(map(str, rare))}, the probability of "
+                f"which is below {LEAST_SHARE:g}: fit anew, for example with class_weight='balanced'"
+            )
 
 
 class ValueTarget(Target):
@@ -297,9 +316,18 @@ class ValueTarget(Target):
             return nan
         return float(r2_score(_numbers(y), prediction, sample_weight=weight))
 
-    def requested(self, y: ArrayLike, n: int) -> tuple[NDArray[np.int64], NDArray]:
-        """Raise: there are no classes."""
-        raise ValueError(NO_CLASSES)
+    def requested(self, y: ArrayLike, n: int) -> NDArray[np.float64]:
+        """Return the encoded values of n rows to be generated, (n,), from a value or n values."""
+        given = np.asarray(with_nan(y))
+        values = np.broadcast_to(given, n) if given.ndim == 0 else given
+        if values.shape != (n,):
+            raise ValueError(f"y must be a value or hold n_samples={n} of them, got shape {values.shape}")
+        return (_numbers(values) - self.location) / self.spread
+
+    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
+        """(m, L, 1), (m,) -> (m, L): normal log-density, up to a constant."""
+        spread = max(spread, LEAST_SPREAD)
+        return -0.5 * ((outputs[..., 0] - y.to(outputs).unsqueeze(1)) / spread).square()
 
 
 TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
@@ -329,53 +357,6 @@ def partial_target(
     return ClassTarget.of(classes, y, unlabeled, class_weight)
 
 
-def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
-    """Return y as an array of shape (n,), finite in labelled rows, with NaN for missing values."""
-    y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
-    n_dimensions = y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim
-    if n_dimensions == 0:
-        raise TypeError(f"{name} must hold a label or value for each row, got {y!r}")
-    checked: NDArray = with_nan(column_or_1d(y))
-    if n_dimensions > 1:
-        warn(COLUMN, DataConversionWarning)
-    labels = checked[~is_unlabeled(checked, unlabeled)]
-    if labels.dtype == object and (labels != labels).any():  # noqa: PLR0124 - holds for NaN only
-        raise ValueError(f"Input {name} contains NaN. Set unlabeled=float('nan') if it marks rows without a label")
-    if len(labels):
-        check_array(labels, ensure_2d=False, dtype=None, input_name=name)
-    return checked
-
-
-def check_classes(classes: ArrayLike) -> NDArray:
-    """Return the unique classes, sorted."""
-    if np.asarray(classes).ndim != 1 or not len(np.asarray(classes)):
-        raise ValueError(f"classes must hold all labels that may come, in one dimension, got {classes!r}")
-    checked = check_target(classes, None, "classes")
-    _check_kind(np.tile(checked, 2), "classes")  # scikit-learn 1.6 warns of labels that are all different
-    return np.unique(checked)
-
-
-def check_labeled(y: NDArray, unlabeled: Any) -> None:
-    """Raise if no row has a label; warn if no row has the marker of unlabelled rows."""
-    labeled = ~is_unlabeled(y, unlabeled)
-    if not labeled.any():
-        raise ValueError(f"y must hold at least one labelled sample, got {len(y)} times {unlabeled!r}")
-    if unlabeled is not None and labeled.all():
-        warn(
-            f"unlabeled must be a value of y, got {unlabeled!r}, which no row of it is: a meta-estimator may have "
-            "encoded the labels"
-        )
-
-
-def is_unlabeled(y: NDArray, marker: Any) -> NDArray[np.bool_]:
-    """Return a mask of the rows of y that equal the marker, (n,); NaN is a valid marker."""
-    if marker is None:
-        return np.zeros(len(y), dtype=bool)
-    if missing_cells(np.array([marker], dtype=object))[0]:
-        return y != y  # noqa: PLR0124 - holds for NaN only, in arrays of objects as well
-    return np.broadcast_to(np.asarray(y == marker, dtype=bool), y.shape)
-
-
 def _labeled(
     y: NDArray, prediction: NDArray, weight: NDArray | None, unlabeled: Any
 ) -> tuple[NDArray, NDArray, NDArray | None]:
@@ -388,40 +369,6 @@ def _labeled(
 
 def _is_weight(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < inf
-
-
-def _check_kind(labels: NDArray, name: str) -> NDArray:
-    """Return the unique labels, sorted; raise if they are no class labels."""
-    distinct = _distinct(labels, name)
-    try:
-        kind = type_of_target(labels, input_name=name)
-    except TypeError as error:  # they are bytes
-        raise TypeError(f"{name} must hold labels of numbers or strings, got {labels.tolist()[0]!r}") from error
-    if kind not in ("binary", "multiclass"):
-        raise ValueError(
-            f"Unknown label type: {kind}. With task='classification' {name} must hold classes; set task='regression' "
-            "to predict values, or task=None to ignore y"
-        )
-    return distinct
-
-
-def _check_labels(labels: NDArray, unlabeled: Any) -> None:
-    distinct = _check_kind(labels, "y")
-    if unlabeled is None and distinct.dtype.kind == "i" and len(distinct) > 2 and -1 in distinct:
-        warn("y holds a class -1; set unlabeled=-1 if it marks rows without a label")
-    if distinct.dtype.kind in "iuf" and len(distinct) > max(MANY_CLASSES, len(labels) / 10):
-        warn(f"y holds {len(distinct)} different numbers, taken as classes; set task='regression' if they are values")
-
-
-def _distinct(labels: NDArray, name: str) -> NDArray:
-    """Return the unique labels, sorted."""
-    try:
-        return np.unique(labels)
-    except TypeError as error:  # they can't be compared
-        types = sorted({type(label).__name__ for label in labels.tolist()})
-        raise TypeError(
-            f"{name} must hold labels of one type, numbers or strings, got {' and '.join(types)}"
-        ) from error
 
 
 def _numbers(y: NDArray) -> NDArray[np.float64]:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sklearn_ae.model.ensemble import Ensemble
-from sklearn_ae.model.model import Model
+from sklearn_ae.model.ensemble import Ensemble, Model
+from sklearn_ae.model.generation import Generation, Generator
 from sklearn_ae.model.recipe import Course, Problem, Recipe
 from sklearn_ae.model.samples import Samples
 from sklearn_ae.tables.encoding import Encoding, Schema
-from sklearn_ae.training.batches import cells_with_weights
+from sklearn_ae.training.batches import Rows, cells_with_weights
 from sklearn_ae.training.fits import train_members
 from sklearn_ae.training.net import AutoencoderNet
 
@@ -62,12 +62,27 @@ def train(
         for net in nets:
             net.module_.initialize(*description)
     train_members(nets, train_rows, validation_rows, verbose=bool(course.verbose))
-    inferences = [recipe.inference.fit(net, train_rows, random) for recipe, net in zip(recipes, nets, strict=True)]
     members = [
-        Model(encoding, problem.target, net, inference, random, handle_unknown)
-        for net, inference in zip(nets, inferences, strict=True)
+        _model(recipe, net, train_rows, problem, encoding, random, handle_unknown)
+        for recipe, net in zip(recipes, nets, strict=True)
     ]
     if len(members) == 1:
         return members[0]
     losses = [course.final_loss(net.history[net.first_epoch_ :]) for net in nets]
     return Ensemble.of(members, int(np.argmin(losses)))
+
+
+def _model(
+    recipe: Recipe,
+    net: AutoencoderNet,
+    rows: Rows,
+    problem: Problem,
+    encoding: Encoding,
+    random: np.random.RandomState,
+    handle_unknown: str,
+) -> Model:
+    """Return the model of a trained net, with what is measured on training rows after training."""
+    inference = recipe.inference.fit(net, rows, random)
+    generator = Generator.fit(net, rows, problem.layout.n_scaled, inference.trained_codes, random)
+    generation = Generation(encoding, problem.target, net, generator)
+    return Model(encoding, problem.target, net, inference, generation, random, handle_unknown)

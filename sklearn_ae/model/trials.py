@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_ae.model.inference import PluginInference, PriorDensity
+from sklearn_ae.model.inference import PluginInference
 from sklearn_ae.model.recipe import Autoencoder, Course, Problem, Recipe
 from sklearn_ae.modules.noise import Masking, generator
 from sklearn_ae.modules.truncated import TruncatedCode
@@ -87,7 +87,7 @@ def _recipe(problem: Problem, size: int) -> Recipe:
         (phase,),
         phase,
         {phase.name: {"lr": LEARNING_RATE, "weight_decay": 0.0}},
-        PluginInference(PriorDensity(), problem.layout.n_scaled),
+        PluginInference(problem.layout.n_scaled),
     )
 
 

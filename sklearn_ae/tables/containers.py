@@ -92,6 +92,10 @@ class Container(ABC):
             If the dtype of a column can't hold both its known cells and the new ones.
         """
 
+    @abstractmethod
+    def with_gaps(self, table: Any, missing: NDArray[np.bool_]) -> Any:
+        """Return a native table of this kind without some cells, (n, d)."""
+
     def label(self, position: int) -> str:
         """Return the name of a column in messages."""
         return f"column {self.names[position]!r}"
@@ -114,6 +118,10 @@ class PositionalContainer(Container):
     def label(self, position: int) -> str:
         """Return the name of a column in messages."""
         return f"column {position}"
+
+    def with_gaps(self, table: NDArray, missing: NDArray[np.bool_]) -> NDArray:
+        """Return an array with NaN in some cells."""
+        return np.where(missing, np.nan, table)
 
     def is_whole(self, positions: Sequence[int]) -> bool:
         """Whether positions are those of all columns, in their order."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.quantiles import Quantiles
 from sklearn_ae.tables.scaler import Scaler
 from sklearn_ae.tables.schema import Layout
 from sklearn_ae.tables.schema import Schema as Schema
@@ -25,10 +26,13 @@ class Encoding:
         The columns of the table.
     scaler : Scaler
         The scaling of the cells.
+    quantiles : Quantiles
+        Quantiles of the standardised columns, in the user's units.
     """
 
     schema: Schema
     scaler: Scaler
+    quantiles: Quantiles
 
     @classmethod
     def fit(cls, schema: Schema, source: Source, weight: NDArray[np.float64] | None, scale: bool | str) -> Self:
@@ -50,7 +54,9 @@ class Encoding:
         encoding : Encoding
             The fitted encoding.
         """
-        return cls(schema, Scaler.fit(source, weight, scale, schema.layout.n_scaled, schema.labels))
+        n_scaled = schema.layout.n_scaled
+        scaler = Scaler.fit(source, weight, scale, n_scaled, schema.labels)
+        return cls(schema, scaler, Quantiles.fit(source, weight, n_scaled))
 
     @property
     def layout(self) -> Layout:
@@ -86,6 +92,10 @@ class Encoding:
     def filled(self, container: Container, cells: NDArray) -> Any:
         """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells)."""
         return self.schema.filled(container, cells)
+
+    def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:
+        """Return generated rows with missing cells, by the order of the cells; known cells of ``given`` stay."""
+        return self.schema.with_gaps(table, gaps, given)
 
     def log_determinant(self, x: Tensor, observed: Tensor | None) -> Tensor:
         """Return the log-determinant of decoding, summed over the observed cells.

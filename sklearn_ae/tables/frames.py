@@ -223,6 +223,13 @@ class PandasContainer(FrameContainer):
         """Return which cells are missing, (n, d)."""
         return self.frame.to_native().isna().to_numpy()  # a mask of sparse columns is sparse, too
 
+    def with_gaps(self, table: Any, missing: NDArray[np.bool_]) -> Any:
+        """Return a DataFrame without some cells, (n, d)."""
+        cut = table.copy()
+        for position in np.flatnonzero(missing.any(axis=0)).tolist():
+            cut.isetitem(position, table.iloc[:, position].mask(missing[:, position]))
+        return cut
+
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> Any:
         """Return the table as it was given, with its missing cells filled and nothing else changed."""
         is_double = (self.native.dtypes == np.float64).tolist()
@@ -289,6 +296,15 @@ class OtherContainer(FrameContainer):
             for name, values, dtype in zip(self.names, columns, self.dtypes, strict=True)
         ]
         return nw.concat([one.to_frame() for one in series], how="horizontal").to_native()
+
+    def with_gaps(self, table: Any, missing: NDArray[np.bool_]) -> Any:
+        """Return a DataFrame without some cells, (n, d)."""
+        frame = nw.from_native(table, eager_only=True)
+        cut = [
+            nw.when(~nw.new_series(name, missing[:, position], backend=self.frame.implementation)).then(nw.col(name))
+            for position, name in enumerate(self.names)
+        ]
+        return frame.with_columns(*cut).to_native()
 
     def missing(self) -> NDArray[np.bool_]:
         """Return which cells are missing, (n, d)."""

@@ -253,6 +253,11 @@ class Schema:
         }
         return container.filled(columns, missing, self.container)
 
+    def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:
+        """Return a table of the kind of the fit without some cells, (n, n_cells); known cells of ``given`` stay."""
+        missing = self.by_column(gaps)
+        return self.container.with_gaps(table, missing if given is None else missing & given.missing())
+
     def per_cell(self, container: Container, values: NDArray) -> Any:
         """Return numbers of the cells, (n, n_cells), as a table with the columns and row index of the given one."""
         values = self.by_column(values)

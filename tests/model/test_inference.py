@@ -11,9 +11,8 @@ import torch
 from sklearn.datasets import make_blobs
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder
-from sklearn_ae.model import inference
-from sklearn_ae.model.inference import MixtureDensity, PriorDensity
-from sklearn_ae.objectives.priors import PRIORS
+from sklearn_ae.model import code_density, generator
+from sklearn_ae.model.code_density import CodeDensity
 from tests.families import INTRICATE, SMALL, VARIANTS, tiny
 
 X, _ = make_blobs(400, n_features=3, centers=3, cluster_std=0.3, random_state=0)
@@ -66,7 +65,7 @@ def test_a_mixture_follows_the_codes():
     centres = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     random = np.random.RandomState(0)
     codes = np.repeat(centres, 200, axis=0) + 0.1 * random.normal(size=(600, 2))
-    drawn = MixtureDensity(codes).draw((3000, 2), random)
+    drawn = CodeDensity(codes).draw(3000, random)
     distance = np.linalg.norm(drawn[:, None] - centres, axis=2)
     assert distance.min(1).max() < 1
     assert np.bincount(distance.argmin(1)) == pytest.approx([1000, 1000, 1000], abs=150)
@@ -78,7 +77,7 @@ def test_a_mixture_of_few_or_equal_codes_is_fitted_without_a_warning(n):
     for codes in (np.zeros((n, 2)), near, near.astype(np.float32)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            drawn = MixtureDensity(codes).draw((20, 2), np.random.RandomState(0))
+            drawn = CodeDensity(codes).draw(20, np.random.RandomState(0))
         assert np.abs(drawn).max() < 0.1
 
 
@@ -87,30 +86,25 @@ def test_codes_that_differ_by_rounding_are_fitted_without_a_warning():
     groups = np.vstack([np.array([-3e-3, 3e-4]) + steps, np.array([0.46, 0.46]) + steps])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert MixtureDensity(groups).draw((20, 2), np.random.RandomState(0)).shape == (20, 2)
+        assert CodeDensity(groups).draw(20, np.random.RandomState(0)).shape == (20, 2)
 
 
 def test_a_density_must_be_fitted_before_codes_are_drawn():
     with pytest.raises(ValueError, match="must be fitted"):
-        MixtureDensity().draw((2, 2), np.random.RandomState(0))
-    assert pickle.loads(pickle.dumps(MixtureDensity())).__dict__ == MixtureDensity().__dict__
-
-
-def test_a_prior_is_drawn_from_as_it_is():
-    drawn = PriorDensity(PRIORS["laplace"]).draw((20_000, 2), np.random.RandomState(0))
-    assert np.abs(drawn).mean() == pytest.approx(1, abs=0.03)
+        CodeDensity().draw(2, np.random.RandomState(0))
+    assert pickle.loads(pickle.dumps(CodeDensity())).__dict__ == CodeDensity().__dict__
 
 
 def test_large_tables_are_fitted_by_a_sample_of_their_codes(monkeypatch):
-    monkeypatch.setattr(inference, "MAX_CODES", 50)
+    monkeypatch.setattr(generator, "MAX_ROWS", 50)
     estimator = RegularizedAutoencoder(**SMALL).fit(X)
-    shapes = {array.shape for array in arrays_in(estimator.model_.inference)}
+    shapes = {array.shape for array in arrays_in(estimator.model_.generation.generator)}
     assert (50, 2) in shapes
 
 
 def test_rows_of_more_weight_are_more_often_among_the_codes(monkeypatch):
-    seen, fitted = [], inference.fitted_mixture
-    monkeypatch.setattr(inference, "fitted_mixture", lambda codes: seen.append(codes) or fitted(codes))
+    seen, fitted = [], code_density.fitted_mixture
+    monkeypatch.setattr(code_density, "fitted_mixture", lambda codes, *how: seen.append(codes) or fitted(codes, *how))
     weight = np.where(np.arange(len(X)) < 40, 1.0, 1e-9)
     estimator = RegularizedAutoencoder(early_stopping=False, **SMALL).fit(X, sample_weight=weight)
     estimator.sample()

@@ -11,14 +11,8 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from sklearn_ae import RegularizedAutoencoder
-from sklearn_ae.model.targets import (
-    TARGETS,
-    NoTarget,
-    ValueTarget,
-    check_labeled,
-    check_target,
-    is_unlabeled,
-)
+from sklearn_ae.model.labels import check_labeled, check_target, is_unlabeled
+from sklearn_ae.model.targets import TARGETS, NoTarget, ValueTarget
 from sklearn_ae.objectives import terms
 from tests.families import tiny as families_tiny
 

@@ -1,0 +1,201 @@
+"""Generated rows: a code, cells given the code, and the marginal distributions of the table."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_ae.model.conditioning import conditioned_codes
+from sklearn_ae.model.generator import Autoencoder, AutoencoderNet, Batch, Rows, apply
+from sklearn_ae.model.generator import Generator as Generator
+from sklearn_ae.model.targets import Target as Target
+from sklearn_ae.modules.noise import drawn_from
+from sklearn_ae.tables.encoding import Encoding
+from sklearn_ae.tables.quantiles import Quantiles
+
+N_CALIBRATION = 10_000  # generated rows from which their quantiles are estimated
+MAX_CELLS = 1 << 24  # cells of these rows, at most
+BLOCK = 2048  # rows whose cells are converted to the user's units at once
+DECODED_CELLS = 1 << 21  # cells that are decoded at once, approximately
+
+
+class Known(NamedTuple):
+    """What is known of rows that are to be generated.
+
+    Parameters
+    ----------
+    cells : ndarray of shape (m, n_cells), optional
+        Cells in the user's units, NaN where a cell is not known.
+    target : ndarray of shape (m,), optional
+        Encoded target.
+    """
+
+    cells: NDArray | None = None
+    target: NDArray | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return self.target is None and (self.cells is None or bool(np.isnan(self.cells).all()))
+
+    def distinct(self, n: int) -> tuple["Known", NDArray[np.int64]]:
+        """Return the distinct ones of n rows, and the index of each row among them, (n,)."""
+        parts = [part.reshape(n, -1).astype(np.float64) for part in self if part is not None]
+        if not parts:
+            return self, np.zeros(n, dtype=np.int64)
+        keys = np.hstack([*map(np.isnan, parts), *map(np.nan_to_num, parts)])  # NaN does not equal itself
+        _, first, index = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        return Known(*(part if part is None else part[first] for part in self)), index.ravel()
+
+
+class Generation:
+    """Generation of rows with one autoencoder.
+
+    A code is drawn, then cells from ``p(x | z)``. Each number is then replaced by the value of its column at the same
+    level: the quantile function of the column in the training rows follows the distribution function of the generated
+    numbers. So the marginal distribution of each column is that of the training rows, and the dependence of columns is
+    that of the autoencoder, as in a copula.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        Columns, scaling and quantiles of the table.
+    target : Target
+        Meaning of y.
+    net : AutoencoderNet
+        The net with the trained module.
+    generator : Generator
+        Distribution of codes, and of cells given codes.
+    """
+
+    def __init__(self, encoding: Encoding, target: Target, net: AutoencoderNet, generator: Generator) -> None:
+        self.encoding = encoding
+        self.target = target
+        self.net = net
+        self.generator = generator
+        self.n_scaled = encoding.layout.n_scaled
+        self._quantiles: Quantiles | None = None
+
+    @property
+    def quantiles(self) -> Quantiles:
+        """Quantiles of generated numbers of the standardised columns, on the encoded scale."""
+        if self._quantiles is None:  # all threads compute the same
+            n = max(1, min(N_CALIBRATION, MAX_CELLS // self.encoding.layout.n_cells))
+            random = np.random.RandomState(0)
+            cells = self._cells(self.generator.density.draw(n, random), random)
+            self._quantiles = Quantiles.of(cells[:, : self.n_scaled])
+        return self._quantiles
+
+    def draw(
+        self, known: Known, row: NDArray[np.int64], random: np.random.RandomState
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+        """Generate rows of which something is known.
+
+        Parameters
+        ----------
+        known : Known
+            What is known of m rows.
+        row : ndarray of shape (n,)
+            Index of the known row that each generated row belongs to.
+        random : RandomState
+            Generator.
+
+        Returns
+        -------
+        cells : ndarray of shape (n, n_cells)
+            Generated cells in the user's units.
+        gaps : ndarray of shape (n, n_cells) or None
+            Cells that would be missing in a training row of the same code. None if no training row has gaps.
+        """
+        density = self.generator.density
+        if known.is_empty:
+            codes = density.draw(len(row), random)
+            return self._decoded(self._cells(codes, random)), density.draw_gaps(codes, random)
+        self._check_target(known, random)
+        encoded = self._encoded(known)
+        codes = conditioned_codes(density, partial(self._log_likelihood, known=encoded), row, random)
+        cells = self._cells(codes, random)
+        if encoded.observed is not None:
+            cells = self._given(codes, cells, _taken(encoded, row))
+        return self._decoded(cells), density.draw_gaps(codes, random)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the quantiles of generated numbers, which can be computed again."""
+        return {**self.__dict__, "_quantiles": None}
+
+    def _cells(self, codes: NDArray[np.float64], random: np.random.RandomState) -> NDArray:
+        """Return cells drawn given codes, (n, n_cells), on the encoded scale."""
+        rows = Rows(Batch(self._tensor(codes)))
+        with drawn_from(random):
+            return apply(self.net, lambda module, batch: self.generator.cells(module, batch.x), rows)
+
+    def _given(self, codes: NDArray[np.float64], cells: NDArray, known: Batch) -> NDArray:
+        """Return drawn cells given the residuals of the known ones, (n, n_cells)."""
+        with torch.no_grad(), self.net.precision():
+            module = self.net.module_.eval()
+            return self.generator.given(module, self._tensor(codes), self._tensor(cells), known).cpu().numpy()
+
+    def _decoded(self, cells: NDArray) -> NDArray[np.float64]:
+        """Return generated cells in the user's units, (n, n_cells)."""
+        numbers = slice(None, self.n_scaled)
+        decoded = np.concatenate([self.encoding.decode(part) for part in torch.from_numpy(cells).split(BLOCK)])
+        decoded[:, numbers] = self.encoding.quantiles.at(self.quantiles.levels_of(cells[:, numbers]))
+        return decoded
+
+    def _tensor(self, values: NDArray) -> Tensor:
+        """Return floats in the dtype and on the device of the module."""
+        parameter = next(self.net.module_.parameters())
+        return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(parameter.device, parameter.dtype)
+
+    def _encoded(self, known: Known) -> Batch:
+        """Return what is known, as the module reads it; numbers at the generated quantile of their level."""
+        y = None if known.target is None else torch.from_numpy(known.target)
+        if known.cells is None:
+            n = 0 if y is None else len(y)
+            return Batch(torch.zeros(n, 0), y).map(lambda tensor: tensor.to(self.net.device))
+        x, observed = self.encoding.encode_block(known.cells, self._tensor(np.empty(0)).dtype)
+        observed = torch.ones_like(x) if observed is None else observed.to(x)
+        numbers = slice(None, self.n_scaled)
+        levels = self.encoding.quantiles.levels_of(np.nan_to_num(known.cells[:, numbers]))
+        x[:, numbers] = torch.from_numpy(self.quantiles.at(levels)).to(x)
+        return Batch(x * observed, y, observed=observed).map(lambda tensor: tensor.to(self.net.device))
+
+    def _log_likelihood(self, codes: NDArray[np.float64], rows: NDArray[np.int64], known: Batch) -> NDArray[np.float64]:
+        """Return the log-likelihood of what is known of rows, (m, L), at codes, (m, L, k), or (1, L, k) for all."""
+        module = self.net.module_.eval()
+        size = max(1, DECODED_CELLS // (codes.shape[1] * module.likelihood.n_outputs))
+        parts = np.split(rows, range(size, len(rows), size))
+        starts = [0] * len(parts) if len(codes) == 1 else range(0, len(rows), size)
+        with torch.no_grad(), self.net.precision():
+            found = [
+                self._of_part(module, self._tensor(codes[start : start + size]), _taken(known, part))
+                for start, part in zip(starts, parts, strict=True)
+            ]
+        return torch.cat(found).double().cpu().numpy()
+
+    def _of_part(self, module: Autoencoder, codes: Tensor, known: Batch) -> Tensor:
+        """Return the log-likelihood of some rows, (m, L), at codes, (m, L, k) or (1, L, k)."""
+        total = codes.new_zeros(len(known.x), codes.shape[1])
+        if known.observed is not None:
+            output = module.decoder(codes).expand(len(known.x), -1, -1)
+            total = total + self.generator.log_density(module, output, known)
+        if known.y is not None and module.head is not None:
+            outputs = module.head(codes).expand(len(known.x), -1, -1)
+            total = total + self.target.log_density(outputs, known.y, self.generator.target_spread)
+        return total
+
+    def _check_target(self, known: Known, random: np.random.RandomState) -> None:
+        """Raise if a class is almost never generated."""
+        if known.target is None:
+            return
+        codes = self.generator.density.draw(N_CALIBRATION, random)
+        wanted = np.unique(known.target)
+        log_densities = self._log_likelihood(codes[None], np.arange(len(wanted)), self._encoded(Known(target=wanted)))
+        self.target.check_generated(wanted, log_densities)
+
+
+def _taken(known: Batch, rows: NDArray[np.int64]) -> Batch:
+    return known.map(lambda tensor: tensor[torch.from_numpy(rows).to(tensor.device)])
