@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_ae.model.conditioning import conditioned_codes
-from sklearn_ae.model.generator import Autoencoder, AutoencoderNet, Batch, Rows, apply
+from sklearn_ae.model.generator import Autoencoder, AutoencoderNet, Batch, Rows, apply_with_noise
 from sklearn_ae.model.generator import Generator as Generator
 from sklearn_ae.model.targets import Target as Target
 from sklearn_ae.modules.noise import drawn_from
@@ -128,9 +128,9 @@ class Generation:
 
     def _cells(self, codes: NDArray[np.float64], random: np.random.RandomState) -> NDArray:
         """Return cells drawn given codes, (n, n_cells), on the encoded scale."""
-        rows = Rows(Batch(self._tensor(codes)))
+        rows, index = Rows(Batch(self._tensor(codes))), torch.arange(len(codes), device="cpu")
         with drawn_from(random):
-            return apply(self.net, lambda module, batch: self.generator.cells(module, batch.x), rows)
+            return apply_with_noise(self.net, lambda module, batch: self.generator.cells(module, batch.x), rows, index)
 
     def _given(self, codes: NDArray[np.float64], cells: NDArray, known: Batch) -> NDArray:
         """Return drawn cells given the residuals of the known ones, (n, n_cells)."""
@@ -155,7 +155,7 @@ class Generation:
         y = None if known.target is None else torch.from_numpy(known.target)
         if known.cells is None:
             n = 0 if y is None else len(y)
-            return Batch(torch.zeros(n, 0), y).map(lambda tensor: tensor.to(self.net.device))
+            return Batch(torch.zeros(n, 0, device="cpu"), y).map(lambda tensor: tensor.to(self.net.device))
         x, observed = self.encoding.encode_block(known.cells, self._tensor(np.empty(0)).dtype)
         observed = torch.ones_like(x) if observed is None else observed.to(x)
         numbers = slice(None, self.n_scaled)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -14,9 +15,8 @@ from sklearn_ae.model.residuals import ResidualNoise
 from sklearn_ae.modules.autoencoder import Autoencoder as Autoencoder
 from sklearn_ae.modules.noise import drawn_from
 from sklearn_ae.objectives.terms import Batch as Batch
-from sklearn_ae.training.apply import apply as apply
+from sklearn_ae.training.apply import apply_with_noise as apply_with_noise
 from sklearn_ae.training.batches import Rows as Rows
-from sklearn_ae.training.batches import chunk_size
 from sklearn_ae.training.net import AutoencoderNet as AutoencoderNet
 
 MAX_ROWS = 10_000  # training rows that are measured
@@ -47,19 +47,14 @@ class Generator:
         """Measure at most ``MAX_ROWS`` training rows, which are drawn by weight if there are weights."""
         index = torch.from_numpy(_chosen_rows(rows, random))
         width = net.module_.code.n_components
-        measured, gaps = [], []
         with drawn_from(random):
-            for part in index.split(chunk_size(rows)):  # so that no second copy of the rows is made
-                batch = rows.take(part)
-                gaps.append(None if batch.observed is None else (batch.observed == 0).cpu().numpy())
-                readout = lambda module, batch: _codes_and_residuals(module, batch, n_scaled, codes)  # noqa: E731
-                measured.append(apply(net, readout, Rows(batch)))
-        of_rows = np.concatenate(measured)
-        masks = [mask for mask in gaps if mask is not None]
-        density = CodeDensity(of_rows[:, :width].copy(), np.concatenate(masks) if masks else None)
-        of_target = of_rows[:, -1][~np.isnan(of_rows[:, -1])].astype(np.float64)
+            readout = partial(_measured, n_scaled=n_scaled, codes=codes)
+            of_rows = apply_with_noise(net, readout, rows, index)
+        codes_of_rows, residuals, of_target, gaps = np.split(of_rows, np.cumsum([width, n_scaled, 1]), axis=1)
+        of_target = of_target[~np.isnan(of_target)].astype(np.float64)
+        density = CodeDensity(codes_of_rows.copy(), gaps.astype(bool) if gaps.any() else None)
         spread = float(np.sqrt(np.square(of_target).mean())) if len(of_target) else 1.0
-        return cls(density, ResidualNoise.of(of_rows[:, width:-1]), spread)
+        return cls(density, ResidualNoise.of(residuals), spread)
 
     def cells(self, module: Autoencoder, codes: Tensor) -> Tensor:
         """(n, k) -> (n, n_cells): cells drawn from ``p(x | z)``, with noise from ``modules.noise``."""
@@ -93,16 +88,16 @@ def _chosen_rows(rows: Rows, random: np.random.RandomState) -> NDArray[np.int64]
     return random.choice(n, size=MAX_ROWS, replace=False) if n > MAX_ROWS else np.arange(n)
 
 
-def _codes_and_residuals(module: Autoencoder, batch: Batch, n_scaled: int, codes: Codes) -> Tensor:
-    """Return (n, k + n_scaled + 1): codes, and residuals of numbers and of the target, NaN where there is none."""
+def _measured(module: Autoencoder, batch: Batch, n_scaled: int, codes: Codes) -> Tensor:
+    """Return codes, residuals of numbers and of the target, NaN where there is none, and which cells are missing."""
     code = codes(module, batch)
-    parts = [code]
+    residual = code.new_empty(len(code), 0)
     if n_scaled:
         residual = (batch.x - module.likelihood.estimate(module.decoder(code)))[:, :n_scaled]
-        if batch.observed is not None:
-            residual = residual.masked_fill(batch.observed[:, :n_scaled] == 0, torch.nan)
-        parts.append(residual)
-    return torch.cat([*parts, _target_residual(module, batch, code)], 1)
+    if batch.observed is None:
+        return torch.cat([code, residual, _target_residual(module, batch, code)], 1)
+    residual = residual.masked_fill(batch.observed[:, :n_scaled] == 0, torch.nan)
+    return torch.cat([code, residual, _target_residual(module, batch, code), 1 - batch.observed], 1)
 
 
 def _target_residual(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:

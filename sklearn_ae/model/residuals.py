@@ -81,14 +81,15 @@ class ResidualNoise:
     def _known_root(self, columns: Tensor, like: Tensor) -> Tensor:
         """Return the Cholesky factor of the covariance of some columns, whose spread has a lower bound."""
         of_columns = self.covariance.to(like.device)[columns]
-        part = of_columns.diag() if self.is_diagonal else of_columns[:, columns]
-        return torch.linalg.cholesky(part + LEAST_SPREAD**2 * torch.eye(len(columns)).to(part)).to(like)
+        part = of_columns.diag() if self.is_diagonal else of_columns[:, columns].clone()
+        part.diagonal().add_(LEAST_SPREAD**2)
+        return torch.linalg.cholesky(part).to(like)
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """Return a matrix whose product with its transpose is the nearest positive semidefinite matrix."""
+    """Return the symmetric square root of the nearest positive semidefinite matrix."""
     values, vectors = torch.linalg.eigh(covariance.double())
-    return (vectors * values.clamp(min=0).sqrt()).float()
+    return (vectors * values.clamp(min=0).sqrt() @ vectors.t()).float()
 
 
 def _patterns(observed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -56,6 +56,20 @@ def apply(
         return _concatenated((finish(_for_numpy(part)) for part in parts), len(rows), dtype)
 
 
+def apply_with_noise(
+    net: AutoencoderNet,
+    function: Callable[[Autoencoder, Batch], Tensor],
+    rows: Rows,
+    index: Tensor,
+) -> NDArray:
+    """Return ``function(module, batch)`` for the rows at an index; the noise that it draws is the same on all devices.
+
+    Noise is drawn by chunk, so chunks have the size that they have on a CPU.
+    """
+    size = min(chunk_size(rows), device_chunk_size(rows, net.module_, "cpu"))
+    return np.concatenate([apply(net, function, Rows(rows.take(part))) for part in index.split(size)])
+
+
 def device_chunk_size(rows: Rows, module: Autoencoder, device: torch.device | str) -> int:
     """Return the number of rows of a chunk on a device, where nothing is trained."""
     limits = capabilities(device)
