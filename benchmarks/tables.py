@@ -21,8 +21,8 @@ synthetic
     ``sklearn_ae.metrics.sample_report`` of as many generated rows as there are training rows, with 30 % of the rows
     held out. "boosting" is trained on generated rows and tested on those held out: area under the ROC curve, or the
     coefficient of determination for a price. "real rows" are those held out; their boosting is trained on the training
-    rows. TVAE needs ``pip install ctgan`` (else it is left out) and complete tables; it and the mixture get them from
-    SimpleImputer. Columns of nearly as many categories as rows are left out here.
+    rows. "with gaps" is ``sample(missing=True)``; all other generated rows are complete. TVAE needs
+    ``pip install ctgan`` (else it is left out) and complete tables; it and the mixture get them from SimpleImputer. Columns of nearly as many categories as rows are left out here.
 roundtrip
     Whether all that comes back has the dtypes of the table and no gap, of all rows and columns as they are in the file.
 step
@@ -365,15 +365,22 @@ def tvae(rows: DataFrame) -> DataFrame:
     return model.sample(len(rows))
 
 
+GENERATORS = {
+    "regularized": RegularizedAutoencoder(random_state=0),
+    "variational": VariationalAutoencoder(random_state=0),
+    "variational, column noise": VariationalAutoencoder(observation_noise="column", max_iter=300, random_state=0),
+    "adversarial": AdversarialAutoencoder(random_state=0),
+}
+
+
+def drawn_by(name: str, missing: bool) -> Callable[[DataFrame], DataFrame]:
+    return lambda rows: clone(GENERATORS[name]).fit(rows).sample(len(rows), 0, missing=missing)
+
+
 def synthetic(folder: Path) -> dict[str, dict[str, Figures]]:
     ways: dict[str, Callable[[DataFrame], DataFrame]] = {
-        "regularized": lambda rows: RegularizedAutoencoder(random_state=0).fit(rows).sample(len(rows), 0),
-        "variational": lambda rows: (
-            VariationalAutoencoder(observation_noise="column", max_iter=300, random_state=0)
-            .fit(rows)
-            .sample(len(rows), 0)
-        ),
-        "adversarial": lambda rows: AdversarialAutoencoder(random_state=0).fit(rows).sample(len(rows), 0),
+        **{name: drawn_by(name, missing=False) for name in GENERATORS},
+        **{f"{name}, with gaps": drawn_by(name, missing=True) for name in GENERATORS},
         "Gaussian mixture": mixture,
     }
     if find_spec("ctgan"):

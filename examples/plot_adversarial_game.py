@@ -53,24 +53,30 @@ plt.show()
 
 # %%
 # Both values approach :math:`-\log 4`. That alone proves nothing: a discriminator that has learned too little has this
-# value as well. So a new classifier is trained on new rows and samples.
+# value as well. So a new classifier is trained on new rows and on rows of the generator, decoded draws from the prior.
+# ``sample`` draws codes from a mixture of the codes of the rows instead, and adds the noise of their residuals.
 
+ways = {
+    "generator": lambda model: model.inverse_transform(random.normal(size=(1500, 2))),
+    "sample": lambda model: model.sample(1500, random_state=0),
+}
 for name, model in models.items():
-    area = distinguished(problems[name](1500), model.sample(1500, random_state=0))
-    value = model.history_["value"].iloc[-1]
-    print(f"{name}: V - (-log 4) = {value + np.log(4):+.3f}, a new classifier has an AUC of {area:.2f}")
+    print(f"{name}: V - (-log 4) = {model.history_['value'].iloc[-1] + np.log(4):+.3f}")
+    for way, draw in ways.items():
+        print(f"    {way}: a new classifier has an AUC of {distinguished(problems[name](1500), draw(model)):.2f}")
 
 # %%
-# Samples of the Gaussian are close to the data. On the ring the classifier distinguishes many samples, although the
-# value is almost that of the equilibrium: some samples are between the modes, because the decoder is continuous and the
-# support of the prior is connected, and those at the modes vary too little. Colours show :math:`D(x)`.
+# Rows of the generator are close to the Gaussian. On the ring the classifier distinguishes many of them, although the
+# value is almost that of the equilibrium: some are between the modes, because the decoder is continuous and the support
+# of the prior is connected, and those at the modes vary too little. Colours show :math:`D(x)`.
 
-fig, axes = plt.subplots(2, 2, figsize=(7.5, 7), layout="constrained", sharex="row", sharey="row")
+fig, axes = plt.subplots(2, 3, figsize=(10, 6.6), layout="constrained", sharex="row", sharey="row")
 for row, (name, model) in zip(axes, models.items(), strict=True):
     low, high = real[name].min(axis=0) - 0.5, real[name].max(axis=0) + 0.5
     grid = np.stack(np.meshgrid(*np.linspace(low, high, 80).T), axis=-1)
     probability = model.discriminate(grid.reshape(-1, 2)).reshape(80, 80)
-    for ax, rows, what in zip(row, (real[name], model.sample(1500, random_state=0)), ("rows", "samples"), strict=True):
+    shown = {"rows": real[name]} | {way: draw(model) for way, draw in ways.items()}
+    for ax, (what, rows) in zip(row, shown.items(), strict=True):
         shade = ax.pcolormesh(
             *np.moveaxis(grid, -1, 0), probability, cmap="RdBu", vmin=0, vmax=1, alpha=0.6, rasterized=True
         )

@@ -64,9 +64,8 @@ plt.show()
 # %%
 # Samples
 # -------
-# All families generate rows. The regularized family fits a Gaussian mixture to codes of training rows and decodes draws
-# from it. The other two decode draws from their prior. The variational family adds the learned observation noise, which
-# is why its samples look grainy.
+# All families generate rows: a code from a Gaussian mixture of the codes of training rows, and pixels given the code,
+# with the noise that the residuals of training rows have.
 
 models = (
     RegularizedAutoencoder(8, scale="common", random_state=0),
