@@ -462,6 +462,7 @@ OWN = {
         "alpha": [-1e-3, NAN, INF, "auto", None, True],
         "corruption_level": [-0.1, 1, 1.0, 1.5, NAN, INF, None, True, "0.1"],
         "corruption": ["salt", None, 1],
+        "unseen_fraction": [-0.1, 1, 1.0, NAN, INF, None, True, "0.1"],
     },
     VariationalAutoencoder: {
         "beta": [-1.0, NAN, INF, None, "1", True],

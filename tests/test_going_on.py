@@ -80,6 +80,7 @@ CHANGES = {
     "alpha": 7.0,
     "corruption_level": 0.7,
     "corruption": "gaussian",
+    "unseen_fraction": 0.5,
     "beta": 0.3,
     "observation_noise": "column",
     "prior": "laplace",

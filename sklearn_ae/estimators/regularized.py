@@ -37,13 +37,20 @@ class RegularizedAutoencoder(BaseAutoencoder):
           can't.
     alpha : float, default=1e-3
         Weight of the penalty.
-    corruption : {"mask", "gaussian"}, default="mask"
+    corruption : {"mask", "gaps", "gaussian"}, default="mask"
         Corruption of the rows while training; the clean row is reconstructed (a denoising autoencoder [3]_).
 
-        - ``"mask"``: cells are replaced by the mean of their column;
+        - ``"mask"``: cells are hidden as if they were missing;
+        - ``"gaps"``: as ``"mask"`` in one half of the rows; in the other half those cells that are missing in another
+          row of the batch are hidden, and a tenth of the others. For tables whose cells are not missing completely at
+          random;
         - ``"gaussian"``: Gaussian noise is added to standardised columns.
     corruption_level : float, default=0.0
-        Fraction of masked cells, in [0, 1), or standard deviation of the Gaussian noise. 0 means no corruption.
+        Fraction of hidden cells, in [0, 1), or standard deviation of the Gaussian noise. 0 means no corruption.
+    unseen_fraction : float, default=0.0
+        Fraction of the known cells that training does not see, in [0, 1). The errors of imputed cells are measured on
+        them, so that ``impute(n_draws=...)`` draws cells as uncertain as they are. Otherwise they are measured on
+        validation rows, or, without these, on training rows, where they are smaller.
     %(shared_parameters)s
 
     Attributes
@@ -86,6 +93,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
     alpha: Annotated[float, Float(0), VARIES_IN_STACK] = 1e-3
     corruption: Annotated[str, OneOf(*CORRUPTIONS)] = "mask"
     corruption_level: Annotated[float, Float(0)] = 0.0
+    unseen_fraction: Annotated[float, Float(0, 1)] = 0.0
 
     def recipe(self, problem: Problem) -> Recipe:
         """Return module, phase, optimizer and inference."""
@@ -98,6 +106,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
             phase,
             {phase.name: {"lr": self.learning_rate, "weight_decay": self.weight_decay}},
             PluginInference(problem.layout.n_scaled),
+            self.unseen_fraction,
         )
 
     def _penalty(self) -> dict[str, Term]:
@@ -106,9 +115,9 @@ class RegularizedAutoencoder(BaseAutoencoder):
         return {"penalty": PENALTIES[self.penalty] if isinstance(self.penalty, str) else _checked(self.penalty)}
 
     def _corruption(self, n_scaled: int) -> nn.Module | None:
-        if self.corruption == "mask" and self.corruption_level >= 1:
+        if self.corruption != "gaussian" and self.corruption_level >= 1:
             raise ValueError(
-                "corruption_level must lie in [0, 1) with corruption='mask', got "
+                f"corruption_level must lie in [0, 1) with corruption={self.corruption!r}, got "
                 f"corruption_level={self.corruption_level!r}"
             )
         return CORRUPTIONS[self.corruption](self.corruption_level, n_scaled) if self.corruption_level else None

@@ -14,6 +14,9 @@ from sklearn_ae.modules.mlp import Linear
 FEW = 256  # up to this number of categories, each is an encoder input; columns with more use embeddings
 WIDTH = 16  # of an embedding
 SCORES = 1 << 22  # category scores computed at once
+TEMPERATURES = np.geomspace(0.7, 6, 16)
+PRIOR_CELLS = 20  # a temperature is that of its column's cells and this number of cells of an average column
+LEAST = 1e-6  # smallest probability that is compared
 NEVER = -1e9  # log-probability of an impossible category, finite so that its gradient is
 
 
@@ -82,6 +85,27 @@ class Categorical(Likelihood):
         cumulated = self.link(output).double().cumsum(-1) - self.column  # the columns before add up to one each
         below = _product((cumulated <= self.per_input(uniform)).to(output.dtype), self.members)
         return torch.minimum(below, self.members.sum(0) - 1) + 1
+
+    def temperatures(self, x: Tensor, outputs: Tensor, weight: Tensor) -> Tensor:
+        """Return temperatures of maximal likelihood (Guo et al. 2017, section 4), (n_cells,).
+
+        A column with few cells to compare gets nearly the temperature of all columns.
+        """
+        if not weight.any():
+            return x.new_ones(self.n_cells)
+        tried = x.new_tensor(TEMPERATURES)
+        cost = torch.stack([self._cost(x, outputs / temperature, weight) for temperature in tried])
+        cost += PRIOR_CELLS * (cost.sum(1, keepdim=True) / weight.sum())
+        return tried[cost.argmin(0)]
+
+    def _cost(self, x: Tensor, outputs: Tensor, weight: Tensor) -> Tensor:
+        """(n, n_cells), (K, n, d), (n, n_cells) -> (n_cells,): the cost of the mean probabilities of K models."""
+        probability = _product(self.embed(x) * self.link(outputs).mean(0), self.members)
+        return -(weight * probability.clamp(min=LEAST).log()).sum(0)
+
+    def tempered(self, output: Tensor, temperature: Tensor) -> Tensor:
+        """(n, d), (n_cells,) -> (n, d): the logits, divided by the temperature of their column."""
+        return output / self.per_input(temperature)
 
     def _constant(self, output: Tensor) -> Tensor:
         """(..., d) -> (..., n_cells): the log-sum-exp of the logits of each column."""

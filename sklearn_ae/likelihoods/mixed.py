@@ -73,6 +73,18 @@ class Mixed(Likelihood):
         """(n, n_outputs) -> (n, n_cells): cells drawn by all parts."""
         return self._joined("draw", output.split(self.output_widths, -1))
 
+    def temperatures(self, x: Tensor, outputs: Tensor, weight: Tensor) -> Tensor:
+        """Return the temperatures of the cells of all parts, (n_cells,)."""
+        return torch.cat([part.temperatures(*tensors) for part, *tensors in self._by_part(x, outputs, weight)])
+
+    def tempered(self, output: Tensor, temperature: Tensor) -> Tensor:
+        """(n, n_outputs), (n_cells,) -> (n, n_outputs): the tempered outputs of all parts."""
+        cells = self._cells_by_part(temperature, None)
+        outputs = output.split(self.output_widths, -1)
+        return torch.cat(
+            [part.tempered(out, of_part) for (part, of_part, _), out in zip(cells, outputs, strict=True)], -1
+        )
+
     def initial_output(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the initial outputs of all parts, (n_outputs,)."""
         return torch.cat([part.initial_output(*cells) for part, *cells in self._cells_by_part(x, weight)])

@@ -1,6 +1,7 @@
 """Inference with a trained module: log-likelihood and imputed cells."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -8,15 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_ae.modules import noise
+from sklearn_ae.model.calibration import Calibration, HiddenCells
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.training.apply import apply
 from sklearn_ae.training.batches import Rows as Rows
-from sklearn_ae.training.batches import chunk_size
 from sklearn_ae.training.net import AutoencoderNet
 
-HIDDEN_FRACTION = 0.2  # of the known cells, hidden to measure the error of imputed numbers
 ACTIVE_STD = 0.01  # of an active dimension of a code that is a point, relative to the largest one
 
 
@@ -26,6 +24,20 @@ class Inference(ABC):
     @abstractmethod
     def fit(self, net: AutoencoderNet, rows: Rows, random: np.random.RandomState) -> Self:
         """Return the inference with what it estimates from the training rows after training."""
+
+    def calibrated(self, nets: Sequence[AutoencoderNet], trained: HiddenCells, unseen: HiddenCells | None) -> Self:
+        """Return the inference with what it measures on hidden cells of rows, from which several nets draw in turn.
+
+        Parameters
+        ----------
+        nets : sequence of AutoencoderNet
+            The trained members.
+        trained : HiddenCells
+            Training rows.
+        unseen : HiddenCells or None
+            Rows with cells that training has not seen.
+        """
+        return self
 
     @abstractmethod
     def trained_codes(self, module: Autoencoder, batch: Batch) -> Tensor:
@@ -63,18 +75,26 @@ class PluginInference(Inference):
     ----------
     n_scaled : int
         Number of standardised columns, which come first.
-    errors : Tensor of shape (n_scaled,), optional
-        Root mean squared error of imputed numbers in these columns, on the encoded scale.
+    calibration : Calibration, optional
+        Errors of imputed numbers in these columns, on the encoded scale, and temperatures of categories.
     """
 
-    def __init__(self, n_scaled: int, errors: Tensor | None = None) -> None:
+    def __init__(self, n_scaled: int, calibration: Calibration | None = None) -> None:
         self.n_scaled = n_scaled
-        self.errors = torch.ones(n_scaled, dtype=torch.float32, device="cpu") if errors is None else errors
+        self.calibration = Calibration.none(n_scaled) if calibration is None else calibration
+
+    @property
+    def errors(self) -> Tensor:
+        """Standard deviation of the noise of drawn numbers, (n_scaled,)."""
+        return self.calibration.errors
 
     def fit(self, net: AutoencoderNet, rows: Rows, random: np.random.RandomState) -> Self:
-        """Estimate the errors of imputed numbers."""
-        generator = noise.generator(random.randint(2**31 - 1))
-        return type(self)(self.n_scaled, _imputation_errors(net, rows, self.n_scaled, generator))
+        """Return the inference itself."""
+        return self
+
+    def calibrated(self, nets: Sequence[AutoencoderNet], trained: HiddenCells, unseen: HiddenCells | None) -> Self:
+        """Return the inference with the errors of imputed cells."""
+        return type(self)(self.n_scaled, Calibration.fit(nets, trained, unseen, self.n_scaled))
 
     def trained_codes(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return the codes of rows, (n, k)."""
@@ -104,25 +124,8 @@ class PluginInference(Inference):
 
     def drawn_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return normal draws of scaled numbers, of the measured error, and draws of the other cells, (n, n_cells)."""
-        output = module.decoder(module.encode(batch.x, batch.observed))
-        n = self.n_scaled
-        expected = module.likelihood.estimate(output)[:, :n]
-        numbers = expected + self.errors.to(output) * noise.normal_like(expected)
-        return torch.cat([numbers, module.likelihood.draw(output)[:, n:]], 1)
+        return self.calibration.draw(module, module.decoder(module.encode(batch.x, batch.observed)))
 
 
 def _reconstructed(module: Autoencoder, batch: Batch) -> Tensor:
     return module.decode(module.encode(batch.x, batch.observed))
-
-
-def _imputation_errors(net: AutoencoderNet, rows: Rows, n_scaled: int, generator: torch.Generator) -> Tensor:
-    """Return the root mean squared error of hidden cells, (n_scaled,), from one chunk of rows."""
-    seen = rows.take(torch.randperm(len(rows), generator=generator, device="cpu")[: max(1, chunk_size(rows) // 4)])
-    known = torch.ones_like(seen.x) if seen.observed is None else seen.observed
-    uniform = torch.rand(seen.x.shape, generator=generator, dtype=torch.float32, device="cpu")
-    kept = known * (uniform.to(known.device) >= HIDDEN_FRACTION)
-    imputed = torch.from_numpy(apply(net, _reconstructed, Rows(Batch(seen.x * kept, observed=kept))))
-    squared_errors = (imputed - seen.x.cpu()).square()[:, :n_scaled]
-    hidden = (known - kept).cpu()[:, :n_scaled]
-    count = hidden.sum(0)
-    return torch.where(count > 0, (hidden * squared_errors).sum(0) / count.clamp(min=1), 1.0).sqrt()

@@ -33,6 +33,8 @@ class Recipe:
         Arguments of Adam for each phase.
     inference : Inference
         Likelihood, generation and imputation with the trained module.
+    unseen_fraction : float, default=0.0
+        Fraction of the known cells that training does not see, to measure the errors of imputed cells.
     """
 
     module: Autoencoder
@@ -40,6 +42,7 @@ class Recipe:
     validation_phase: Phase
     optimizers: Mapping[str, dict[str, Any]]
     inference: Inference
+    unseen_fraction: float = 0.0
 
     def net(self, course: "Course", random: np.random.RandomState) -> AutoencoderNet:
         """Return an initialized net with random weights."""

@@ -72,6 +72,24 @@ class Likelihood(nn.Module, ABC):
     def draw(self, output: Tensor) -> Tensor:
         """(n, n_outputs) -> (n, n_cells): cells drawn from ``p(x | output)``, with noise from ``modules.noise``."""
 
+    def temperatures(self, x: Tensor, outputs: Tensor, weight: Tensor) -> Tensor:
+        """Return the temperature of each cell at which draws are as probable as the cells, (n_cells,): 1 by default.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_cells)
+            Rows that were not trained on.
+        outputs : Tensor of shape (K, n, n_outputs)
+            Outputs of K models, whose mean probabilities are compared with the rows.
+        weight : Tensor of shape (n, n_cells)
+            Weight of each cell, 0 where it is not compared.
+        """
+        return x.new_ones(self.n_cells)
+
+    def tempered(self, output: Tensor, temperature: Tensor) -> Tensor:
+        """(n, n_outputs), (n_cells,) -> (n, n_outputs): the output with probabilities at these temperatures."""
+        return output
+
     def initial_output(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return the output at which the decoder starts, (n_outputs,), on the CPU: zeros by default.
 

@@ -28,6 +28,8 @@ class Request(NamedTuple):
         return KINDS[self.kind]((leading, *self.shape), generator=generator, dtype=dtype, device="cpu")
 
 
+EXTRA = 0.1  # of the cells that are known in both rows, masked where gaps are copied
+
 KINDS = {"normal": torch.randn, "uniform": torch.rand}
 
 
@@ -160,6 +162,35 @@ class Masking(Corruption):
         return x * kept, kept if observed is None else observed * kept
 
 
+class CopiedGaps(Corruption):
+    """Mask cells at random in one half of the rows, and as they are missing in other rows in the other half.
+
+    Cells that are missing together, or in rows of one kind, are then masked together, or for rows of that kind. A row
+    is equally likely to get the gaps of any row of its batch, and ``EXTRA`` of the other cells are masked at random.
+
+    Parameters
+    ----------
+    fraction : float
+        Fraction of the cells that are masked at random, in the first half. Without missing cells, this is all rows.
+    """
+
+    def __init__(self, fraction: float) -> None:
+        super().__init__()
+        self.fraction = fraction
+
+    def forward(self, x: Tensor, observed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Set masked cells to 0, the encoding of a missing cell."""
+        uniform, choices = uniform_like(x), uniform_like(x[:, :1])
+        if observed is None:
+            kept = (uniform >= self.fraction).to(x.dtype)
+            return x * kept, kept
+        # The second half of the unit interval chooses the other row.
+        other = ((2 * choices[:, 0] - 1) * len(x)).long().clamp(0, len(x) - 1)
+        copied = observed[other] * (uniform >= EXTRA).to(x.dtype)
+        kept = torch.where(choices < 0.5, (uniform >= self.fraction).to(x.dtype), copied) * observed
+        return x * kept, kept
+
+
 class GaussianNoise(Corruption):
     """Add Gaussian noise to the scaled columns.
 
@@ -186,4 +217,5 @@ class GaussianNoise(Corruption):
 CORRUPTIONS: dict[str, Callable[[float, int], Corruption]] = {  # by level and number of scaled columns
     "mask": lambda fraction, n_scaled: Masking(fraction),
     "gaussian": GaussianNoise,
+    "gaps": lambda fraction, n_scaled: CopiedGaps(fraction),
 }

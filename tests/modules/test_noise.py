@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sklearn_ae.modules import noise
-from sklearn_ae.modules.noise import CORRUPTIONS, Dropout, GaussianNoise, Masking, Request
+from sklearn_ae.modules.noise import CORRUPTIONS, EXTRA, CopiedGaps, Dropout, GaussianNoise, Masking, Request
 
 LIKE = torch.zeros(3, 2, dtype=torch.float64)
 ASKING = {
@@ -231,6 +231,7 @@ def test_the_kinds_of_corruption_have_names():
     assert {name: type(make(0.5, 2)) for name, make in CORRUPTIONS.items()} == {
         "mask": Masking,
         "gaussian": GaussianNoise,
+        "gaps": CopiedGaps,
     }
 
 
@@ -241,3 +242,41 @@ def test_a_corruption_tells_which_cells_are_left(layer):
         x, left = layer(X, observed)
     assert left.tolist() == ([[0.0, 0.0, 1.0]] if isinstance(layer, Masking) else [[1.0, 0.0, 1.0]])
     assert x[0, 2] == X[0, 2]  # the third column holds categories: no noise of a number's kind
+
+
+GAPS = torch.tensor([[1.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0]])
+
+
+def test_gaps_are_copied_from_the_chosen_rows():
+    uniform = torch.tensor([[0.9, 0.2, 0.9, 0.05], [0.9, 0.05, 0.9, 0.9], [0.9, 0.9, 0.9, 0.2]])
+    choices = torch.tensor([[0.5 + 1.5 / 6], [0.5 + 2.5 / 6], [0.3]])  # rows 1 and 2, and no row
+    x = torch.arange(1.0, 13).view(3, 4)
+    with noise.supplied([uniform, choices]):
+        corrupted, kept = CopiedGaps(0.25)(x * GAPS, GAPS)
+    assert kept.tolist() == [
+        [0.0, 1.0, 0.0, 0.0],  # the gaps of row 1, its own, and the last cell, whose number is below EXTRA
+        [0.0, 0.0, 0.0, 1.0],  # the gaps of row 2, and its own
+        [1.0, 0.0, 0.0, 0.0],  # the last cell is masked at random
+    ]
+    assert torch.equal(corrupted, x * kept)
+
+
+def test_cells_that_are_missing_together_are_masked_together():
+    observed = torch.ones(20_000, 3)
+    observed[::2, :2] = 0
+    with noise.drawn(generator()):
+        _, kept = CopiedGaps(0.3)(torch.ones(20_000, 3), observed)
+    complete = kept[1::2]
+    first, second, third = (complete == 0).double().mean(0)
+    both = (complete[:, :2] == 0).all(1).double().mean()
+    copied = 0.5 + 0.5 * EXTRA  # of the rows that copy gaps, one half copies those of complete rows
+    assert first.item() == pytest.approx(0.5 * 0.3 + 0.5 * copied, abs=0.02)
+    assert second.item() == pytest.approx(first.item(), abs=0.02)
+    assert both.item() == pytest.approx(0.5 * 0.3**2 + 0.5 * (0.5 + 0.5 * EXTRA**2), abs=0.02)
+    assert third.item() == pytest.approx(0.5 * 0.3 + 0.5 * EXTRA, abs=0.02)
+
+
+def test_without_gaps_all_rows_are_masked_at_random():
+    with noise.drawn(generator()):
+        _, kept = CopiedGaps(0.3)(torch.ones(20_000, 2))
+    assert (kept == 0).double().mean().item() == pytest.approx(0.3, abs=0.02)
