@@ -19,7 +19,7 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
     ----------
     estimator : estimator, default=None
         An autoencoder. None stands for ``RegularizedAutoencoder(16, n_members=3, corruption="gaps",
-        corruption_level=0.3, unseen_fraction=0.05, learning_rate=0.015, early_stopping=False)``, whose three members
+        corruption_level=0.25, unseen_fraction=0.05, learning_rate=0.015, early_stopping=False)``, whose three members
         learn to fill masked cells [1]_.
     sample_posterior : bool, default=False
         Whether cells are drawn, as uncertain as they are, and not expected: the way to multiple imputation [2]_.
@@ -100,7 +100,7 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
             16,
             n_members=3,
             corruption="gaps",
-            corruption_level=0.3,
+            corruption_level=0.25,
             unseen_fraction=0.05,
             learning_rate=0.015,
             early_stopping=False,

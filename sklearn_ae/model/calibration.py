@@ -16,6 +16,7 @@ from sklearn_ae.training.net import AutoencoderNet
 
 HIDDEN_FRACTION = 0.2  # of the known cells, hidden where training has seen them all
 PRIOR_CELLS = 50  # training cells that a column's error is taken from, beside the unseen cells
+FEW_CELLS = 5  # that are as optimistic as training cells, so that very few unseen cells do not decide
 LEAST_SHARE = 0.1  # of the squared error of a column, the least variance of its noise
 
 
@@ -123,7 +124,7 @@ def _squared_errors(
 
 def _corrected(error: Tensor, squared: Tensor, count: Tensor) -> Tensor:
     """Return squared errors from those of training cells, and from sums over unseen cells, each (n_scaled,)."""
-    prior = PRIOR_CELLS * error.mean()
+    prior = FEW_CELLS * error.mean()
     ratio = (squared.sum() + prior) / ((error * count).sum() + prior)  # of all columns: how optimistic training is
     return (squared + PRIOR_CELLS * error * ratio) / (count + PRIOR_CELLS)
 

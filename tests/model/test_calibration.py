@@ -12,8 +12,11 @@ from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.batches import Rows
 from tests.families import tiny
 
-N = 400
-SETTINGS = {"hidden_layer_sizes": (64,), "n_components": 8, "corruption_level": 0.3, "early_stopping": False}
+N = 300
+SETTINGS = {  # the training rows are memorised
+    **{"hidden_layer_sizes": (128,), "n_components": 8, "corruption_level": 0.3, "early_stopping": False},
+    **{"max_iter": 150, "learning_rate": 0.02, "batch_size": 64},
+}
 
 
 def noisy_table(n=N):
@@ -32,7 +35,7 @@ def cells(request):
     """Return hidden cells of numbers and of categories, and what is drawn for them: truth, draws."""
     table = noisy_table()
     gone = np.random.RandomState(1).uniform(size=table.shape) < 0.2
-    model = tiny(**SETTINGS, max_iter=150, learning_rate=0.01, n_members=request.param, unseen_fraction=0.1)
+    model = tiny(**SETTINGS, n_members=request.param, unseen_fraction=0.1)
     draws = model.fit(table.mask(gone)).impute(table.mask(gone), n_draws=60, random_state=0)
     numbers, categories = list("abcd"), list("uvw")
     return [
@@ -44,12 +47,13 @@ def cells(request):
 def test_intervals_cover_hidden_numbers(cells):
     truth, draws = cells[0]
     low, high = np.quantile(draws.astype(float), [0.05, 0.95], axis=0)
-    assert ((low <= truth) & (truth <= high)).mean() == pytest.approx(0.9, abs=0.05)
+    # Of the cells 0.9 * 59 / 61 lie between these quantiles of 60 draws.
+    assert ((low <= truth) & (truth <= high)).mean() == pytest.approx(0.87, abs=0.05)
 
 
 def test_drawn_categories_agree_with_the_truth_as_often_as_with_each_other(cells):
     truth, draws = cells[1]
-    assert (draws == truth).mean() == pytest.approx((draws[1:] == draws[:-1]).mean(), abs=0.06)
+    assert (draws == truth).mean() == pytest.approx((draws[1:] == draws[:-1]).mean(), abs=0.05)
 
 
 @pytest.mark.parametrize("gaps", [False, True])
