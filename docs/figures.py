@@ -56,6 +56,7 @@ def write_tables(folder: Path) -> None:
     for table in ("imputation", "codes", "heads"):
         name = "mixed_codes" if table == "codes" else table
         _write(folder / f"{name}.csv", _by_way(_result(f"tables_{table}")["results"]))
+    _write(folder / "imputation_draws.csv", _draws(_result("tables_imputation")["results"]))
     unsupervised = _result("tables_unsupervised")["results"]
     _write(folder / "unsupervised_codes.csv", _against_pca(unsupervised))
     _write(folder / "unsupervised_likelihood.csv", _against_linear(unsupervised))
@@ -210,6 +211,13 @@ def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
         cells = [f"{found[one]:.1f} / {found[other]:.1f} ({found[ratio]:.2f})" for one, other, ratio in pairs.values()]
         lines.append([search, str(found["fits"]), *cells])
     return [["search", "fits", *pairs], *lines]
+
+
+def _draws(results: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Return the quality of the draws of missing cells, a line for each table and way that draws."""
+    measures = ["coverage", "interval score", "agreement with truth", "agreement of draws"]
+    drawn = [(of, way, found) for of, ways in results.items() for way, found in ways.items() if "coverage" in found]
+    return [["table", "way", *measures], *([of, way, *(_cell(found[m]) for m in measures)] for of, way, found in drawn)]
 
 
 def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:
