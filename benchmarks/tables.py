@@ -6,10 +6,11 @@ than 3,000 rows 3,000 are drawn; nothing else is done to them. Results go to ``b
 imputation
     Cells are hidden completely at random (20 %), or at random given other columns: up to a third of the columns stay
     complete, and the probability that a cell of another one is hidden, 30 % on average, is a logistic function of the
-    rank of one of them. At most 1,000 rows, and no columns of more than 30 categories. Numbers: root mean squared error in standard deviations, over all columns.
-    Categories: share of wrong ones. The peers get standardised numbers and one-hot categories. "forest" is
-    IterativeImputer with extra trees. Of 100 draws: the share of hidden numbers in intervals of 90 %, the interval score (Gneiting & Raftery 2007, eq. 43) in standard
-    deviations, and how often draws of categories agree with the truth and with each other.
+    rank of one of them. At most 1,000 rows, and no columns of more than 30 categories. Numbers: root mean squared error
+    in standard deviations, over all columns. Categories: share of wrong ones. The peers get standardised numbers and
+    one-hot categories. "forest" is IterativeImputer with extra trees. Of 100 draws: the share of hidden numbers in
+    intervals of 90 %, the interval score (Gneiting & Raftery 2007, eq. 43) in standard deviations, and how often draws
+    of categories agree with the truth and with each other.
 codes
     Accuracy of LogisticRegression on codes of an unsupervised fit, 5 folds, against PCA codes of one-hot and
     standardised columns. A price is above its median or not.
