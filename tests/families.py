@@ -25,7 +25,7 @@ VARIANTS = {
     "regularized, no penalty": partial(RegularizedAutoencoder, penalty=None),
     "regularized, own penalty": partial(RegularizedAutoencoder, penalty=largest, alpha=0.1),
     "regularized, masked": partial(RegularizedAutoencoder, corruption_level=0.3),
-    "regularized, copied gaps": partial(
+    "regularized, masked as other rows": partial(
         RegularizedAutoencoder, corruption_level=0.3, corruption="gaps", unseen_fraction=0.1, n_members=2
     ),
     "regularized, noisy": partial(RegularizedAutoencoder, corruption_level=0.3, corruption="gaussian"),

@@ -18,9 +18,9 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
     Parameters
     ----------
     estimator : estimator, default=None
-        An autoencoder. None stands for ``RegularizedAutoencoder(16, n_members=3, corruption="gaps",
-        corruption_level=0.25, unseen_fraction=0.05, learning_rate=0.015, early_stopping=False)``, whose three members
-        learn to fill masked cells [1]_.
+        An autoencoder. None stands for ``RegularizedAutoencoder(16, n_members=2, corruption="gaps",
+        corruption_level=0.25, unseen_fraction=0.05, learning_rate=0.02, max_iter=90, early_stopping=False)``, whose two
+        members learn to fill masked cells [1]_.
     sample_posterior : bool, default=False
         Whether cells are drawn, as uncertain as they are, and not expected: the way to multiple imputation [2]_.
     random_state : int, RandomState or None, default=None
@@ -98,11 +98,12 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
         # The learning rate takes the place of two to three times as many epochs.
         return RegularizedAutoencoder(
             16,
-            n_members=3,
+            n_members=2,
             corruption="gaps",
             corruption_level=0.25,
             unseen_fraction=0.05,
-            learning_rate=0.015,
+            learning_rate=0.02,
+            max_iter=90,
             early_stopping=False,
         )
 
