@@ -143,7 +143,7 @@ class Generation:
         numbers = slice(None, self.n_scaled)
         decoded = np.concatenate([self.encoding.decode(part) for part in torch.from_numpy(cells).split(BLOCK)])
         decoded[:, numbers] = self.encoding.quantiles.at(self.quantiles.levels_of(cells[:, numbers]))
-        return decoded
+        return self.encoding.ranges.as_values(decoded)
 
     def _tensor(self, values: NDArray) -> Tensor:
         """Return floats in the dtype and on the device of the module."""
