@@ -18,7 +18,7 @@ from sklearn_ae.tables.sources import Source
 
 MAX_ROWS = 10_000  # from which quantiles and decimals are learned
 FEWEST_ROWS = 1000  # of these, in wide tables
-MAX_CELLS = 1 << 23  # of these rows
+MAX_CELLS = 1 << 22  # of these rows
 
 
 @dataclass(frozen=True, eq=False)
