@@ -436,6 +436,7 @@ SHARED = {
     "handle_unknown": ["infrequent_if_exist", None, 1],
     "likelihood": ["normal", None, 1, ["gaussian"]],
     "column_weight": ["equal", 1.0, True],
+    "constraints": ["low <= high", {"low": "high"}, 3, True],
     "scale": ["columns", None, 0, 1, 1.0],
     "task": ["clustering", True, False, "classifier"],
     "target_weight": [-1.0, "none", None, NAN, INF, True],

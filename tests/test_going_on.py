@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 
 from sklearn_ae import AdversarialAutoencoder, AutoencoderImputer, RegularizedAutoencoder
 from sklearn_ae.estimators.parameters import FIXED, marked
+from sklearn_ae.tables.constraints import Inequality
 from tests.families import FAMILIES, INTRICATE, SMALL, VARIANTS, families
 
 RNG = np.random.default_rng(0)
@@ -56,6 +57,7 @@ CHANGES = {
     "handle_unknown": "error",
     "likelihood": "poisson",
     "column_weight": [1, 2, 3],
+    "constraints": [Inequality(0, 1)],
     "scale": "quantile",
     "task": "regression",
     "target_weight": 30.0,

@@ -145,6 +145,7 @@ class BaseAutoencoder(
         -------
         rows : ndarray or DataFrame of shape (n_samples, n_features)
             Expected numbers and most probable categories, with the units, columns and dtypes of the training rows.
+            Numbers of a column that was never negative in the fit are not negative, and the other way round.
         """
         return self.model_.restored(inputs.check_codes(X), like=X)
 

@@ -65,6 +65,11 @@ likelihood : {"auto", "gaussian", "learned_gaussian", "bernoulli", "poisson", "n
     - a dict from the name of a column (the position, in an array) to one of these.
 column_weight : dict or array-like of shape (n_features,), default=None
     Weight of each column's loss while training, by name or for all columns. None means equal weights.
+constraints : list of Constraint, default=None
+    Conditions on columns that all generated, filled and restored rows meet, in the order in which they are met:
+    :class:`~sklearn_ae.tables.constraints.Formula`, :class:`~sklearn_ae.tables.constraints.Inequality` and
+    :class:`~sklearn_ae.tables.constraints.FixedCombinations`. Complete rows of the fit must meet them. Known cells are
+    never changed.
 scale : bool, "common" or "quantile", default=True
     Scaling of columns with a Gaussian likelihood before training. ``inverse_transform`` and ``sample`` return the
     units of X.

@@ -35,7 +35,8 @@ class ImputesAndSamples(AutoencoderState, ABC):
         -------
         filled : ndarray or DataFrame of shape (n_samples, n_features), or list of such
             The rows with missing cells filled, one table per draw if ``n_draws`` is given. Observed cells do not
-            change. Numeric columns without any value in ``fit`` are filled with 0, and categorical ones stay missing.
+            change. Filled numbers are within the range of their column in the fit, and drawn ones have its decimals.
+            Numeric columns without any value in ``fit`` are filled with 0, and categorical ones stay missing.
         """
         n_draws = None if n_draws is None else inputs.check_count("n_draws", n_draws)
         table = self._table(X, finite="allow-nan")
@@ -58,8 +59,7 @@ class ImputesAndSamples(AutoencoderState, ABC):
         A code is drawn from a Gaussian mixture of the codes of training rows [1]_, and cells from ``p(x | z)``: numbers
         with the residual noise that the fit has measured, and categories by their probabilities. Each number is then
         replaced by the value of its column at the same quantile level, so that the marginal distribution of each
-        column is that of the training rows. Expected rows without this noise are
-        ``inverse_transform`` of codes.
+        column is that of the training rows. ``inverse_transform`` of codes returns expected rows without noise.
 
         Parameters
         ----------
@@ -81,8 +81,8 @@ class ImputesAndSamples(AutoencoderState, ABC):
         Returns
         -------
         rows : ndarray or DataFrame of shape (n_samples, n_features)
-            Rows with the units, columns and dtypes of the training rows. Columns of ``given`` keep their dtype, unless
-            it can't hold the drawn cells.
+            Rows with the units, columns and dtypes of the training rows. Drawn numbers are within the range of their
+            column, and have its decimals. Columns of ``given`` keep their dtype, unless it can't hold the drawn cells.
 
         Raises
         ------

@@ -51,6 +51,7 @@ class Settings:
     handle_unknown: Annotated[str, OneOf("ignore", "error")] = "ignore"
     likelihood: Annotated[Any, *LIKELIHOODS, FIXED] = "auto"
     column_weight: Annotated[Any, *COLUMN_VALUES] = None
+    constraints: Annotated[Any, OneOf(None), Instance(list, tuple), FIXED, VARIES_IN_STACK] = None
     scale: Annotated[bool | str, Bool(), OneOf("common", "quantile"), FIXED, VARIES_IN_STACK] = True
     task: Annotated[str | None, OneOf("classification", "regression", None), FIXED] = "classification"
     target_weight: Annotated[str | float, OneOf("auto"), Float(0), VARIES_IN_STACK] = "auto"
@@ -77,4 +78,4 @@ class Settings:
     def column_options(self) -> Options:
         """Return what the parameters say about the columns of a table."""
         grouping = Grouping(self.min_frequency, self.max_categories)
-        return Options(self.categorical_features, self.likelihood, grouping, NUMERIC)
+        return Options(self.categorical_features, self.likelihood, grouping, NUMERIC, self.constraints or ())

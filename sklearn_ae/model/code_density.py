@@ -8,9 +8,11 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_ae.model.density import fitted_mixture
 
-MAX_COMPONENTS = 40  # normal distributions of the mixture
 CODES_PER_COMPONENT = 20  # at least, and
 CODES_PER_DIMENSION = 3  # times the dimensions of the code
+MANY_COMPONENTS = 40  # a mixture of more components has at least
+CODES_OF_MANY = 100  # codes per component
+MAX_PRODUCTS = 4e8  # multiplications of an iteration of the mixture: seconds for the whole fit
 TOLERANCE = 1e-2  # mean gain of log-likelihood per iteration at which the mixture has converged
 MAX_PATTERNS = 1000  # patterns of missing cells that are kept
 
@@ -33,9 +35,7 @@ class Density(NamedTuple):
     def of(cls, observed: Observed) -> "Density":
         """Fit the mixture, and count the patterns by the probability of the component given the code."""
         codes = observed.codes.astype(np.float64)
-        n, k = codes.shape
-        n_components = min(MAX_COMPONENTS, max(1, n // max(CODES_PER_COMPONENT, CODES_PER_DIMENSION * k)))
-        mixture = fitted_mixture(codes, n_components, TOLERANCE)
+        mixture = fitted_mixture(codes, _n_components(*codes.shape), TOLERANCE)
         if observed.gaps is None:
             return cls(mixture, np.zeros((1, 0), dtype=bool), np.ones((mixture.n_components, 1)))
         patterns, index, counts = np.unique(observed.gaps, axis=0, return_inverse=True, return_counts=True)
@@ -102,3 +102,10 @@ class CodeDensity:
         """Return the density without the codes."""
         is_fitted = self._observed is not None or self._density is not None
         return {"_observed": None, "_density": self.fitted() if is_fitted else None}
+
+
+def _n_components(n: int, k: int) -> int:
+    """Return the number of components of the mixture of n codes of k dimensions."""
+    enough = n // max(CODES_PER_COMPONENT, CODES_PER_DIMENSION * k)
+    most = max(MANY_COMPONENTS, n // CODES_OF_MANY)
+    return max(1, min(enough, most, int(MAX_PRODUCTS / (n * k**2))))

@@ -17,7 +17,7 @@ from sklearn_ae.tables.encoding import Encoding
 from sklearn_ae.tables.quantiles import Quantiles
 
 N_CALIBRATION = 10_000  # generated rows from which their quantiles are estimated
-MAX_CELLS = 1 << 24  # cells of these rows, at most
+MAX_CELLS = 1 << 22  # cells of these rows, at most
 BLOCK = 2048  # rows whose cells are converted to the user's units at once
 DECODED_CELLS = 1 << 21  # cells that are decoded at once, approximately
 
@@ -143,7 +143,7 @@ class Generation:
         numbers = slice(None, self.n_scaled)
         decoded = np.concatenate([self.encoding.decode(part) for part in torch.from_numpy(cells).split(BLOCK)])
         decoded[:, numbers] = self.encoding.quantiles.at(self.quantiles.levels_of(cells[:, numbers]))
-        return decoded
+        return self.encoding.ranges.as_values(decoded)
 
     def _tensor(self, values: NDArray) -> Tensor:
         """Return floats in the dtype and on the device of the module."""

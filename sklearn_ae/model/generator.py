@@ -20,6 +20,8 @@ from sklearn_ae.training.batches import Rows as Rows
 from sklearn_ae.training.net import AutoencoderNet as AutoencoderNet
 
 MAX_ROWS = 10_000  # training rows that are measured
+FEWEST_ROWS = 1000  # of these, in wide tables
+MAX_CELLS = 1 << 24  # of these rows
 
 Codes = Callable[[Autoencoder, Batch], Tensor]  # the codes of rows, (n, k)
 
@@ -82,10 +84,11 @@ class Generator:
 
 def _chosen_rows(rows: Rows, random: np.random.RandomState) -> NDArray[np.int64]:
     n, weight = len(rows), rows.table.weight
+    most = min(MAX_ROWS, max(FEWEST_ROWS, MAX_CELLS // rows.n_cells))
     if weight is not None:
         probability = weight.cpu().numpy().astype(np.float64)
-        return random.choice(n, size=min(n, MAX_ROWS), p=probability / probability.sum())
-    return random.choice(n, size=MAX_ROWS, replace=False) if n > MAX_ROWS else np.arange(n)
+        return random.choice(n, size=min(n, most), p=probability / probability.sum())
+    return random.choice(n, size=most, replace=False) if n > most else np.arange(n)
 
 
 def _measured(module: Autoencoder, batch: Batch, n_scaled: int, codes: Codes) -> Tensor:

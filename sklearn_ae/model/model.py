@@ -1,6 +1,6 @@
 """What a fit leaves behind: one object that maps rows to codes and predictions, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,7 +77,7 @@ class Model:
             raise ValueError(f"codes must have n_components={self.n_components} columns, got {codes.shape[1]}")
         dtype = codes.dtype if self.encoding.is_plain else np.float64
         cells = apply(
-            self.net, readouts.decoded, readouts.rows_with(codes, self.net), dtype, finish=self.encoding.decode
+            self.net, readouts.decoded, readouts.rows_with(codes, self.net), dtype, finish=self.encoding.decode_restored
         )
         if not np.isfinite(cells).all():
             raise ValueError(
@@ -123,12 +123,12 @@ class Model:
 
     def expected(self, table: Container) -> Any:
         """Return a table with its missing cells replaced by expected ones."""
-        return self._filled(self.expected_cells, table)
+        return self._filled(self.expected_cells, table, self.encoding.decode_expected)
 
     def drawn(self, table: Container, n_draws: int, random: np.random.RandomState) -> list[Any]:
         """Return tables with missing cells replaced by draws."""
         with drawn_from(random):
-            return [self._filled(draw, table) for draw in self._drawing(n_draws, random)]
+            return [self._filled(draw, table, self.encoding.decode_drawn) for draw in self._drawing(n_draws, random)]
 
     def generated(
         self,
@@ -210,9 +210,9 @@ class Model:
             "out, or fit with precision='float64'"
         )
 
-    def _filled(self, readout: Readout, table: Container) -> Any:
+    def _filled(self, readout: Readout, table: Container, decode: Callable[[Tensor], NDArray]) -> Any:
         rows = self._rows(table)
-        cells = self._finite(apply(self.net, readout, rows, np.float64, finish=self.encoding.decode), rows)
+        cells = self._finite(apply(self.net, readout, rows, np.float64, finish=decode), rows)
         return self.encoding.filled(table, cells)
 
     def _drawing(self, n_draws: int, random: np.random.RandomState) -> list[Readout]:

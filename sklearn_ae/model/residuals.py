@@ -7,11 +7,14 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from sklearn_ae.modules import noise
 
-MAX_COLUMNS = 128  # with more columns, residuals are independent
+MAX_COLUMNS = 128  # with more columns, the covariance has a low rank and a diagonal
+RANK = 64
+FACTOR_ROWS = 2000  # residuals that the factor of low rank is computed from
 LEAST_SPREAD = 0.03  # of a known number given its code, on the encoded scale
 
 
@@ -23,14 +26,15 @@ class ResidualNoise:
 
     Parameters
     ----------
-    covariance : Tensor of shape (d, d) or (d,)
-        The covariance, or its diagonal if residuals are independent.
+    root : Tensor of shape (d, r)
+        Factor of the covariance, ``root @ root.T + diag(rest)``.
+    rest : Tensor of shape (d,)
+        Variance that the factor does not explain; 0 for up to ``MAX_COLUMNS`` columns.
     """
 
-    def __init__(self, covariance: Tensor) -> None:
-        self.covariance = covariance
-        self.is_diagonal = covariance.ndim == 1
-        self._root = covariance.sqrt() if self.is_diagonal else _root(covariance)
+    def __init__(self, root: Tensor, rest: Tensor) -> None:
+        self.root = root
+        self.rest = rest
 
     @classmethod
     def of(cls, residuals: NDArray) -> Self:
@@ -38,32 +42,35 @@ class ResidualNoise:
         known = (~np.isnan(residuals)).astype(np.float64)
         filled = np.nan_to_num(residuals.astype(np.float64))
         if residuals.shape[1] > MAX_COLUMNS:
-            count = known.sum(0)
-            variance = np.divide(np.square(filled).sum(0), count, out=np.ones_like(count), where=count > 0)
-            return cls(torch.from_numpy(variance.astype(np.float32)))
+            return cls(*_factors(filled, known.sum(0)))
         count = known.T @ known
         covariance = np.divide(filled.T @ filled, count, out=np.eye(len(count)), where=count > 0)
-        return cls(torch.from_numpy(covariance.astype(np.float32)))
+        return cls(_root(covariance), torch.zeros(len(covariance), dtype=torch.float32, device="cpu"))
 
     @property
     def n_columns(self) -> int:
         """Number of columns."""
-        return len(self.covariance)
+        return len(self.rest)
+
+    @property
+    def covariance(self) -> Tensor:
+        """The covariance, (d, d)."""
+        return self.root @ self.root.t() + self.rest.diag()
 
     def like(self, t: Tensor) -> Tensor:
         """(n, d) -> (n, d): noise, from standard normal numbers of ``modules.noise``."""
-        root, standard = self._root.to(t), noise.normal_like(t)
-        return standard * root if self.is_diagonal else standard @ root.t()
+        root, rest = self.root.to(t), self.rest.to(t)
+        correlated = noise.normal_like(t.new_empty(len(t), root.shape[1])) @ root.t()
+        return correlated + rest.sqrt() * noise.normal_like(t) if bool(rest.any()) else correlated
 
     def given(self, drawn: Tensor, known: Tensor, observed: Tensor) -> Tensor:
         """Return noise given the residuals of some columns, each (n, d), from drawn noise (Matheron's rule)."""
         result = torch.where(observed > 0, known, drawn)
+        root = self.root.to(drawn)
         for rows, columns in _patterns(observed):
-            if self.is_diagonal:
-                continue
             difference = (known - drawn)[rows][:, columns]
             weights = torch.cholesky_solve(difference.t(), self._known_root(columns, drawn))
-            moved = drawn[rows] + (self.covariance.to(drawn)[:, columns] @ weights).t()
+            moved = drawn[rows] + (root @ (root[columns].t() @ weights)).t()
             result[rows] = torch.where(observed[rows] > 0, known[rows], moved)
         return result
 
@@ -80,16 +87,30 @@ class ResidualNoise:
 
     def _known_root(self, columns: Tensor, like: Tensor) -> Tensor:
         """Return the Cholesky factor of the covariance of some columns, whose spread has a lower bound."""
-        of_columns = self.covariance.to(like.device)[columns]
-        part = of_columns.diag() if self.is_diagonal else of_columns[:, columns].clone()
-        part.diagonal().add_(LEAST_SPREAD**2)
-        return torch.linalg.cholesky(part).to(like)
+        root = self.root.to(like.device)[columns]
+        covariance = root @ root.t()
+        covariance.diagonal().add_(self.rest.to(like.device)[columns] + LEAST_SPREAD**2)
+        return torch.linalg.cholesky(covariance).to(like)
 
 
-def _root(covariance: Tensor) -> Tensor:
-    """Return the symmetric square root of the nearest positive semidefinite matrix."""
-    values, vectors = torch.linalg.eigh(covariance.double())
-    return (vectors * values.clamp(min=0).sqrt() @ vectors.t()).float()
+def _root(covariance: NDArray[np.float64]) -> Tensor:
+    """Return the symmetric square root of the nearest positive semidefinite matrix, (d, d)."""
+    values, vectors = np.linalg.eigh(covariance)
+    return torch.from_numpy((vectors * np.sqrt(values.clip(min=0)) @ vectors.T).astype(np.float32))
+
+
+def _factors(residuals: NDArray[np.float64], count: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+    """Return a factor of the covariance of many columns, (d, r), and the variance that it does not explain, (d,)."""
+    variance = np.divide(np.square(residuals).sum(0), count, out=np.ones_like(count), where=count > 0)
+    some = residuals[:FACTOR_ROWS]
+    _, values, vectors = randomized_svd(some, min(RANK, *some.shape), random_state=0)
+    root = vectors.T * values / np.sqrt(len(some))
+    explained = np.square(root).sum(1)
+    root *= np.sqrt(np.minimum(1, np.divide(variance, explained, out=np.ones_like(variance), where=explained > 0)))[
+        :, None
+    ]
+    rest = (variance - np.square(root).sum(1)).clip(min=0)
+    return torch.from_numpy(root.astype(np.float32)), torch.from_numpy(rest.astype(np.float32))
 
 
 def _patterns(observed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

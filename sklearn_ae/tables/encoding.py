@@ -10,10 +10,15 @@ from torch import Tensor
 
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.quantiles import Quantiles
+from sklearn_ae.tables.ranges import Ranges
 from sklearn_ae.tables.scaler import Scaler
 from sklearn_ae.tables.schema import Layout
 from sklearn_ae.tables.schema import Schema as Schema
 from sklearn_ae.tables.sources import Source
+
+MAX_ROWS = 10_000  # from which quantiles and decimals are learned
+FEWEST_ROWS = 1000  # of these, in wide tables
+MAX_CELLS = 1 << 22  # of these rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +33,14 @@ class Encoding:
         The scaling of the cells.
     quantiles : Quantiles
         Quantiles of the standardised columns, in the user's units.
+    ranges : Ranges
+        Ranges and decimals of the standardised columns.
     """
 
     schema: Schema
     scaler: Scaler
     quantiles: Quantiles
+    ranges: Ranges
 
     @classmethod
     def fit(cls, schema: Schema, source: Source, weight: NDArray[np.float64] | None, scale: bool | str) -> Self:
@@ -56,7 +64,10 @@ class Encoding:
         """
         n_scaled = schema.layout.n_scaled
         scaler = Scaler.fit(source, weight, scale, n_scaled, schema.labels)
-        return cls(schema, scaler, Quantiles.fit(source, weight, n_scaled))
+        rows = _evenly_spaced(source.shape, weight) if n_scaled else np.arange(0)
+        sample = source[rows][:, :n_scaled]
+        quantiles = Quantiles.of(sample, None if weight is None else weight[rows])
+        return cls(schema, scaler, quantiles, Ranges.fit(source, weight, sample))
 
     @property
     def layout(self) -> Layout:
@@ -84,6 +95,18 @@ class Encoding:
     def decode(self, x: Tensor) -> NDArray[np.float64]:
         """Return the cells of encoded rows in the user's units, (n, n_cells)."""
         return self.scaler.decode(x)
+
+    def decode_restored(self, x: Tensor) -> NDArray[np.float64]:
+        """Return the same, not negative in columns that were never negative in the fit, or not positive."""
+        return self.ranges.with_sign(self.scaler.decode(x))
+
+    def decode_expected(self, x: Tensor) -> NDArray[np.float64]:
+        """Return the same, within the ranges of the columns in the fit."""
+        return self.ranges.within(self.scaler.decode(x))
+
+    def decode_drawn(self, x: Tensor) -> NDArray[np.float64]:
+        """Return the same, within the ranges of the columns in the fit, and with their decimals."""
+        return self.ranges.as_values(self.scaler.decode(x))
 
     def table(self, cells: NDArray, like: Any = None) -> Any:
         """Return a table of the user's kind from decoded cells, with the row index of ``like``."""
@@ -116,3 +139,10 @@ class Encoding:
     def farthest(self, cells: NDArray) -> str:
         """Return the cell of a row (1, n_cells) with the largest encoded magnitude, as a text for messages."""
         return self.scaler.farthest(cells)
+
+
+def _evenly_spaced(shape: tuple[int, int], weight: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    """Return the rows of positive weight that quantiles and decimals are learned from."""
+    rows = np.arange(shape[0]) if weight is None else np.flatnonzero(weight)
+    most = min(MAX_ROWS, max(FEWEST_ROWS, MAX_CELLS // shape[1]))
+    return rows[:: -(-len(rows) // most)]

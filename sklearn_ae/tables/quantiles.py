@@ -5,9 +5,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_ae.tables.sources import Source
-
-MAX_ROWS = 10_000  # rows from which quantiles are estimated
 LEVELS = (32, 500)  # fewest and most quantiles of a column
 MOST_NUMBERS = 1 << 15  # quantiles of all columns, approximately
 
@@ -36,13 +33,6 @@ class Quantiles:
         columns = [_quantiles(column, weight, n_levels) for column in cells.T.astype(np.float64)]
         values = np.stack([of_column for of_column, _ in columns], 1) if columns else np.empty((n_levels, 0))
         return cls(values, np.array([is_discrete for _, is_discrete in columns], dtype=bool))
-
-    @classmethod
-    def fit(cls, source: Source, weight: NDArray[np.float64] | None, n_columns: int) -> Self:
-        """Learn the quantiles of the first columns, from at most ``MAX_ROWS`` rows that are evenly spaced."""
-        rows = np.arange(0, source.shape[0], -(-source.shape[0] // MAX_ROWS)) if n_columns else np.arange(0)
-        cells = source[rows][:, :n_columns] if n_columns else np.empty((0, 0))
-        return cls.of(cells, None if weight is None else weight[rows])
 
     def at(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the values at levels between 0 and 1, (n, d) -> (n, d)."""

@@ -19,6 +19,7 @@ from sklearn_ae.tables.columns import (
     IntegerColumn,
 )
 from sklearn_ae.tables.columns import Kind as Kind
+from sklearn_ae.tables.constraints import Constraints
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.frames import FrameContainer
 from sklearn_ae.tables.sources import Categorized, Source
@@ -71,12 +72,15 @@ class Options:
     kinds : mapping of str to Kind
         Likelihoods by name, in the order of their cells. "gaussian" is the default of numbers and "bernoulli" that of
         truth values.
+    constraints : sequence, default=()
+        Conditions on the columns.
     """
 
     categorical_features: Any
     likelihood: str | Kind | Mapping[Any, str | Kind]
     grouping: Grouping
     kinds: Mapping[str, Kind]
+    constraints: Sequence[Any] = ()
 
     @property
     def by_column(self) -> bool:
@@ -97,6 +101,8 @@ class Schema:
         What was learned of each column.
     options : Options
         The user's choices.
+    constraints : Constraints, optional
+        Conditions that restored and filled rows meet.
 
     Attributes
     ----------
@@ -104,8 +110,15 @@ class Schema:
         Positions of the columns in the order of the cells.
     """
 
-    def __init__(self, container: Container, columns: Sequence[Column], options: Options) -> None:
+    def __init__(
+        self,
+        container: Container,
+        columns: Sequence[Column],
+        options: Options,
+        constraints: Constraints | None = None,
+    ) -> None:
         self.container = container
+        self.constraints = Constraints((), ()) if constraints is None else constraints
         self.columns = columns
         self.options = options
         self._categories = {
@@ -148,7 +161,8 @@ class Schema:
             else _numeric(container, position, left_out, options.kinds, likelihoods[position])
             for position in range(len(container.names))
         ]
-        return cls(container.empty(), columns, options)
+        constraints = Constraints.learn(options.constraints, container, left_out)
+        return cls(container.empty(), columns, options, constraints)
 
     @cached_property
     def layout(self) -> Layout:
@@ -238,7 +252,9 @@ class Schema:
 
     def restored(self, cells: NDArray, like: Any = None) -> Any:
         """Return a table of the kind of the fit from decoded cells, with the row index of ``like``."""
-        return cells if self.is_plain else self.container.made_of(self._restored(cells), like)
+        if self.is_plain and not self.constraints:
+            return cells
+        return self.container.made_of(self.constraints.restored(self._restored(cells)), like)
 
     def filled(self, container: Container, cells: NDArray) -> Any:
         """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells).
@@ -251,6 +267,7 @@ class Schema:
             for position in np.flatnonzero(missing.any(axis=0)).tolist()
             if self.columns[position].has_values
         }
+        columns = self.constraints.filled(columns, missing, container) if self.constraints else columns
         return container.filled(columns, missing, self.container)
 
     def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:

@@ -8,7 +8,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.utils.sparsefuncs import mean_variance_axis
+from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 from sklearn.utils.validation import check_array
 
 BLOCK = 1 << 17  # cells converted at once: half a megabyte of float32, which stays in the cache
@@ -99,6 +99,14 @@ class Source(ABC):
             gaps |= block_gaps
         return mean, squares / np.where(counted > 0, counted, 1.0), counted == 0, gaps
 
+    def extremes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the smallest and the largest value of each column, NaN without values, each (n_columns,)."""
+        low, high = np.full((2, self.shape[1]), np.nan)
+        for rows in blocks(self.shape):
+            cells = self[rows]
+            low, high = np.fmin(low, np.fmin.reduce(cells)), np.fmax(high, np.fmax.reduce(cells))
+        return low, high
+
     def known_values(self, columns: slice) -> Iterator[NDArray]:
         """Yield the values of neighbouring columns without the missing ones, in arrays of any shape."""
         for rows in blocks(self.shape):
@@ -170,6 +178,11 @@ class Sparse(Source):
         # With weights, scikit-learn may return 0 instead of NaN for a column without values, by rounding.
         all_missing = np.isnan(mean) | (n_missing == len(self))
         return np.where(all_missing, 0, mean), np.where(all_missing, 0, variance), all_missing, n_missing > 0
+
+    def extremes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the smallest and the largest value of each column, NaN without values, each (d,)."""
+        low, high = min_max_axis(self.matrix, axis=0, ignore_nan=True)
+        return low.astype(np.float64), high.astype(np.float64)
 
     def known_values(self, columns: slice) -> Iterator[NDArray]:
         """Yield the stored values of neighbouring columns without the missing ones: all but some zeros."""

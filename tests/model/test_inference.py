@@ -123,3 +123,10 @@ def test_errors_of_imputed_numbers_are_measured_on_hidden_cells(family):
     assert errors.shape == (4,)
     assert (errors[:3] < 0.75).all()  # what two other columns tell
     assert errors[3] == pytest.approx(1, abs=0.35)  # what no other column tells
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "expected"), [(1, 2, 1), (19, 8, 1), (2000, 8, 40), (10_000, 8, 100), (10_000, 50, 16), (100, 50, 1)]
+)
+def test_a_mixture_has_as_many_components_as_the_codes_and_the_time_allow(n, k, expected):
+    assert code_density._n_components(n, k) == expected

@@ -1,0 +1,85 @@
+"""Ranges, signs and decimals of numeric columns."""
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_ae.tables.sources import Source
+
+MAX_DECIMALS = 6
+N_FIRST = 100  # values on which columns without a limited number of decimals are found
+
+
+class Ranges:
+    """The smallest and the largest value of columns in the training rows, and how many decimals their values have.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (d,)
+        The smallest and the largest value; NaN for a column without values.
+    decimals : ndarray of shape (d,)
+        Number of decimals, -1 if it is not limited: 0 for whole numbers.
+    """
+
+    def __init__(self, low: NDArray[np.float64], high: NDArray[np.float64], decimals: NDArray[np.int64]) -> None:
+        self.low = low
+        self.high = high
+        self.decimals = decimals
+
+    @classmethod
+    def fit(cls, source: Source, weight: NDArray[np.float64] | None, sample: NDArray) -> Self:
+        """Learn the ranges of the first columns from all rows of positive weight, and decimals from some of them.
+
+        Parameters
+        ----------
+        source : Source of shape (n, n_cells)
+            The training rows.
+        weight : ndarray of shape (n,) or None
+            Weights of the rows.
+        sample : ndarray of shape (m, d)
+            Some rows, for the decimals of the first d columns.
+        """
+        d = sample.shape[1]
+        used = source if weight is None or weight.all() else source.take(np.flatnonzero(weight))
+        low, high = (extreme[:d] for extreme in used.extremes()) if d else (np.empty(0), np.empty(0))
+        return cls(low, high, np.array([_decimals(column[~np.isnan(column)]) for column in sample.T], dtype=np.int64))
+
+    def with_sign(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return cells, (n, n_cells), of which those of columns that never were negative are not, or never positive."""
+        low, high = np.where(self.low >= 0, 0.0, -np.inf), np.where(self.high <= 0, 0.0, np.inf)
+        return self._between(cells, low, high)
+
+    def within(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return cells, (n, n_cells), within the range of their column."""
+        return self._between(cells, self.low, self.high)
+
+    def as_values(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return cells, (n, n_cells), within the range of their column and with its decimals."""
+        cells = self.within(cells)
+        for j in np.flatnonzero(self.decimals >= 0).tolist():
+            cells[:, j] = cells[:, j].round(self.decimals[j])
+        return cells
+
+    def _between(self, cells: NDArray[np.float64], low: NDArray, high: NDArray) -> NDArray[np.float64]:
+        d = len(low)
+        numbers = np.fmin(np.fmax(cells[:, :d], low), high)  # NaN is no bound
+        return np.concatenate([numbers, cells[:, d:]], axis=1)
+
+
+def _decimals(values: NDArray) -> int:
+    """Return how many decimals values have, -1 if more than ``MAX_DECIMALS``, or without values."""
+    if not len(values):
+        return -1
+    rounding = 2 * np.finfo(values.dtype).eps
+    values = values.astype(np.float64)
+    for decimals in range(MAX_DECIMALS + 1):
+        if all(_have_decimals(part, decimals, rounding) for part in (values[:N_FIRST], values)):
+            return decimals
+    return -1
+
+
+def _have_decimals(values: NDArray[np.float64], decimals: int, rounding: float) -> bool:
+    scaled = values * 10.0**decimals
+    tolerance = rounding * np.abs(scaled)
+    return bool((tolerance < 0.01).all() and (np.abs(scaled - np.rint(scaled)) <= tolerance).all())
