@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,7 +57,7 @@ class UnseenCells(NamedTuple):
         return HiddenCells(some.x, known - hidden, hidden)
 
 
-def without_some_cells(rows: Rows, fraction: float, generator: torch.Generator) -> tuple[Rows, UnseenCells | None]:
+def without_some_cells(rows: Rows, fraction: float, random: np.random.RandomState) -> tuple[Rows, UnseenCells | None]:
     """Return training rows without a fraction of their known cells, and these cells.
 
     Rows that are encoded when they are read are returned as they are.
@@ -64,10 +65,22 @@ def without_some_cells(rows: Rows, fraction: float, generator: torch.Generator) 
     if not fraction or not rows.are_encoded:
         return rows, None
     x, observed = rows.table.x, rows.table.observed
+    generator = noise.generator(random.randint(2**31 - 1))
     hidden = (torch.rand(x.shape, generator=generator, dtype=torch.float32, device="cpu") < fraction).to(x.device)
     hidden = hidden if observed is None else hidden & observed
     kept = ~hidden if observed is None else observed & ~hidden
     return Rows(rows.table._replace(x=x * kept, observed=kept)), UnseenCells(rows, hidden)
+
+
+def hidden_cells(
+    trained: Rows, validation: Rows | None, unseen: UnseenCells | None, random: np.random.RandomState
+) -> tuple[HiddenCells, HiddenCells | None]:
+    """Return cells that training has seen, and cells that it has not seen, if there are any, to compare draws with."""
+    generator = noise.generator(random.randint(2**31 - 1))
+    seen = HiddenCells.of(trained, generator)
+    if unseen is not None:
+        return seen, unseen.some(generator)
+    return seen, None if validation is None else HiddenCells.of(validation, generator)
 
 
 class Calibration(NamedTuple):

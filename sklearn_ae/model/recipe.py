@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sklearn_ae.model.inference import Inference
+from sklearn_ae.model.inference import Inference as Inference
 from sklearn_ae.model.problem import Problem as Problem
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder as Autoencoder

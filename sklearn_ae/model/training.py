@@ -4,19 +4,15 @@ import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
 
-from sklearn_ae.model.calibration import HiddenCells, UnseenCells, without_some_cells
+from sklearn_ae.model.calibration import hidden_cells, without_some_cells
 from sklearn_ae.model.ensemble import Ensemble, Model
 from sklearn_ae.model.generation import Generation, Generator
-from sklearn_ae.model.inference import Inference
-from sklearn_ae.model.recipe import Course, Problem, Recipe
+from sklearn_ae.model.recipe import Course, Inference, Problem, Recipe
 from sklearn_ae.model.samples import Samples
-from sklearn_ae.modules.noise import generator
 from sklearn_ae.tables.encoding import Encoding, Schema
 from sklearn_ae.training.batches import Rows, cells_with_weights
-from sklearn_ae.training.fits import train_members
-from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.fits import AutoencoderNet, train_members
 
 
 def fit_encoding(schema: Schema, samples: Samples, scale: bool | str) -> Encoding:
@@ -58,9 +54,8 @@ def train(
     courses = course.of_members(len(recipes))
     nets = [recipe.net(of_member, random) for recipe, of_member in zip(recipes, courses, strict=True)]
     samples, validation = split
-    train_rows = samples.encoded(encoding, problem.target, nets[0])
-    own = generator(random.randint(2**31 - 1))
-    train_rows, unseen = without_some_cells(train_rows, recipes[0].unseen_fraction, own)
+    rows = samples.encoded(encoding, problem.target, nets[0])
+    train_rows, unseen = without_some_cells(rows, recipes[0].unseen_fraction, random)
     validation_rows = None if validation is None else validation.encoded(encoding, problem.target, nets[0])
     if load_state is not None:
         load_state(nets)
@@ -69,27 +64,12 @@ def train(
         for net in nets:
             net.module_.initialize(*description)
     train_members(nets, train_rows, validation_rows, verbose=bool(course.verbose))
-    inference = _calibrated(recipes[0], nets, (train_rows, validation_rows, unseen), own)
-    members = [_model(inference, net, train_rows, problem, encoding, random, handle_unknown) for net in nets]
+    inference = recipes[0].inference.calibrated(nets, *hidden_cells(train_rows, validation_rows, unseen, random))
+    members = [_model(inference, net, rows, problem, encoding, random, handle_unknown) for net in nets]
     if len(members) == 1:
         return members[0]
     losses = [course.final_loss(net.history[net.first_epoch_ :]) for net in nets]
     return Ensemble.of(members, int(np.argmin(losses)))
-
-
-def _calibrated(
-    recipe: Recipe,
-    nets: Sequence[AutoencoderNet],
-    rows: tuple[Rows, Rows | None, UnseenCells | None],
-    generator: torch.Generator,
-) -> Inference:
-    """Return the inference, which has measured imputed cells: if possible, cells or rows that training has not seen."""
-    train_rows, validation_rows, unseen = rows
-    trained = HiddenCells.of(train_rows, generator)
-    if unseen is not None:
-        return recipe.inference.calibrated(nets, trained, unseen.some(generator))
-    hidden = None if validation_rows is None else HiddenCells.of(validation_rows, generator)
-    return recipe.inference.calibrated(nets, trained, hidden)
 
 
 def _model(

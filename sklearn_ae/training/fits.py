@@ -17,7 +17,7 @@ from sklearn_ae.training import threads
 from sklearn_ae.training.callbacks import listeners
 from sklearn_ae.training.devices import capabilities
 from sklearn_ae.training.loop import DRIVER, Epoch, Means, Rows, Split, Training
-from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.net import AutoencoderNet as AutoencoderNet
 from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.stack import Stack
 from sklearn_ae.training.stacked_models import StackedModels

@@ -62,7 +62,7 @@ def test_unseen_cells_are_missing_for_the_training(gaps):
     observed = torch.rand(500, 4, generator=generator(1)) < 0.8 if gaps else None
     x = x * observed if gaps else x
     known = torch.ones(500, 4, dtype=torch.bool) if observed is None else observed
-    rows, unseen = without_some_cells(Rows(Batch(x, observed=observed)), 0.1, generator(2))
+    rows, unseen = without_some_cells(Rows(Batch(x, observed=observed)), 0.1, np.random.RandomState(2))
     assert torch.equal(rows.table.observed ^ unseen.hidden, known)
     assert not (rows.table.observed & unseen.hidden).any()
     assert unseen.hidden[known].double().mean() == pytest.approx(0.1, abs=0.03)
@@ -74,7 +74,7 @@ def test_unseen_cells_are_missing_for_the_training(gaps):
 
 def test_all_cells_are_seen_by_default():
     rows = Rows(Batch(torch.ones(5, 2)))
-    assert without_some_cells(rows, 0.0, generator(0)) == (rows, None)
+    assert without_some_cells(rows, 0.0, np.random.RandomState(0)) == (rows, None)
 
 
 def test_hidden_cells_are_not_read():
