@@ -68,8 +68,10 @@ def conditioned_codes(
 
 
 def _resampled(log_weights: NDArray, n: int, random: np.random.RandomState) -> NDArray[np.int64]:
-    """Return the indices of n draws by weight."""
-    weights = np.exp(log_weights - log_weights.max())
+    """Return the indices of n draws by weight, or of any if no weight is above zero."""
+    log_weights = np.where(np.isnan(log_weights), -np.inf, log_weights)
+    largest = log_weights.max()
+    weights = np.exp(log_weights - largest) if np.isfinite(largest) else np.ones(len(log_weights))
     return random.choice(len(weights), size=n, p=weights / weights.sum())
 
 

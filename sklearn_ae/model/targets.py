@@ -23,6 +23,7 @@ NO_HEAD = "y must be None after a fit without y, got a class or value: fit with 
 NO_TARGET = "y must be given to fit before it can be predicted, got a fit without y"
 LEAST_SHARE = 1e-6  # of a class among generated rows
 LEAST_SPREAD = 0.03  # of a value given its code, relative to the standard deviation of y
+FARTHEST = 100.0  # standard deviations of y; squares of larger values can't be compared in single precision
 
 
 class Target(ABC):
@@ -317,12 +318,15 @@ class ValueTarget(Target):
         return float(r2_score(_numbers(y), prediction, sample_weight=weight))
 
     def requested(self, y: ArrayLike, n: int) -> NDArray[np.float64]:
-        """Return the encoded values of n rows to be generated, (n,), from a value or n values."""
+        """Return the encoded values of n rows to be generated, (n,), from a value or n values.
+
+        Values beyond ``FARTHEST`` standard deviations are taken as that: no code has them.
+        """
         given = np.asarray(with_nan(y))
         values = np.broadcast_to(given, n) if given.ndim == 0 else given
         if values.shape != (n,):
             raise ValueError(f"y must be a value or hold n_samples={n} of them, got shape {values.shape}")
-        return (_numbers(values) - self.location) / self.spread
+        return ((_numbers(values) - self.location) / self.spread).clip(-FARTHEST, FARTHEST)
 
     def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
         """(m, L, 1), (m,) -> (m, L): normal log-density, up to a constant."""

@@ -93,6 +93,10 @@ class Encoding:
         """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells)."""
         return self.schema.filled(container, cells)
 
+    def with_known(self, given: Container, cells: NDArray) -> Any:
+        """Return generated rows from decoded cells, (n, n_cells), with the known cells of ``given`` as they are."""
+        return self.schema.with_known(given, cells)
+
     def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:
         """Return generated rows with missing cells, by the order of the cells; known cells of ``given`` stay."""
         return self.schema.with_gaps(table, gaps, given)

@@ -182,8 +182,9 @@ class Schema:
         ----------
         container : Container
             The table.
-        handle_unknown : {"ignore", "error"}
-            How categories that were not in the fit are treated.
+        handle_unknown : {"ignore", "error", "refuse"}
+            How categories that were not in the fit are treated. "refuse" raises an error that does not mention the
+            parameter ``handle_unknown`` of estimators.
 
         Returns
         -------
@@ -252,6 +253,15 @@ class Schema:
             if self.columns[position].has_values
         }
         return container.filled(columns, missing, self.container)
+
+    def with_known(self, given: Container, cells: NDArray) -> Any:
+        """Return generated rows from decoded cells, (n, n_cells), with the known cells of ``given`` as they are.
+
+        Columns have the dtypes of the fit, unless these can't hold the known cells.
+        """
+        if not self.container.is_frame:
+            return self.filled(given, cells)
+        return cast(FrameContainer, self.container).with_known(self._restored(cells), cast(FrameContainer, given))
 
     def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:
         """Return a table of the kind of the fit without some cells, (n, n_cells); known cells of ``given`` stay."""
