@@ -18,7 +18,6 @@ from sklearn_ae.model.readouts import Autoencoder, Batch, Readout
 from sklearn_ae.modules.noise import drawn_from
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.encoding import Encoding
-from sklearn_ae.tables.known import errors_of_given
 from sklearn_ae.training.apply import apply
 from sklearn_ae.training.net import AutoencoderNet
 
@@ -156,7 +155,7 @@ class Model:
             Whether rows have missing cells, as the training rows have.
         """
         target = None if y is None else self.target.requested(y, n_samples)
-        cells = None if given is None else self._known_cells(given)
+        cells = None if given is None else self.encoding.known_cells(given)
         known, row = Known(cells, target).distinct(n_samples)
         decoded, gaps = self._generated(known, row, random)
         table = self.encoding.table(decoded) if given is None else self.encoding.with_known(given, decoded)
@@ -186,11 +185,6 @@ class Model:
         return self.inference.expected_cells(module, batch)
 
     # Parts
-
-    def _known_cells(self, given: Container) -> NDArray[np.float64]:
-        """Return the known cells of rows, (n, n_cells), NaN where a cell is not known."""
-        with errors_of_given():
-            return self.encoding.schema.source(given, "refuse")[:].astype(np.float64)
 
     def _rows(self, table: Container, index: NDArray | None = None) -> readouts.EncodedRows:
         source = self.encoding.schema.source(table, self.handle_unknown)

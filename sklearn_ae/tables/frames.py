@@ -148,24 +148,7 @@ class FrameContainer(Container):
         known = self.dtypes[position] in (nw.Categorical, nw.Enum)
         return self._series[position].cat.get_categories().to_list() if known else None
 
-    def with_known(self, columns: Sequence[NDArray], given: "FrameContainer") -> Any:
-        """Return a table of the library of this one, with new values, (n,), and the known cells of ``given``.
-
-        Columns have the dtypes of this table. A column whose dtype can't hold the known cells has the dtype that it has
-        in ``given``, or a wider one.
-        """
-        made = frame_container(self.made_of(columns, given.native))
-        written = {}
-        for position, new in enumerate(columns):
-            cells, missing = given.values(position)
-            if missing.all():
-                continue
-            written[position] = made._column_with(position, cells[~missing].tolist(), ~missing)
-            if written[position] is None:
-                written[position] = given._column_filled(position, missing, new[missing], self)
-        return made._with_columns(written)
-
-    def _column_with(self, position: int, cells: list[Any], where: NDArray[np.bool_]) -> Any:
+    def column_with(self, position: int, cells: list[Any], where: NDArray[np.bool_]) -> Any:
         """Return a native column with other cells in some rows, or None if its dtype can't hold them exactly."""
         converted = _converted(np.fromiter(cells, dtype=object, count=len(cells)), self.dtypes[position])
         if converted != cells:
@@ -176,10 +159,10 @@ class FrameContainer(Container):
         return column if [held[row] for row in np.flatnonzero(where)] == cells else None
 
     @abstractmethod
-    def _with_columns(self, columns: Mapping[int, Any]) -> Any:
+    def with_columns(self, columns: Mapping[int, Any]) -> Any:
         """Return a native frame with other columns in some positions."""
 
-    def _column_filled(self, position: int, gaps: NDArray[np.bool_], cells: NDArray, fitted: Container) -> Any:
+    def column_filled(self, position: int, gaps: NDArray[np.bool_], cells: NDArray, fitted: Container) -> Any:
         """Return a native column with its gaps filled, in a wider dtype if its own can't hold the cells."""
         own = self.dtypes[position]
         if not len(cells):
@@ -274,10 +257,11 @@ class PandasContainer(FrameContainer):
         filled = self._doubles_filled(doubles, columns, missing) if doubles else self.native.copy()
         for position in columns.keys() - set(doubles):
             gaps = missing[:, position]
-            filled.isetitem(position, self._column_filled(position, gaps, columns[position][gaps], fitted))
+            filled.isetitem(position, self.column_filled(position, gaps, columns[position][gaps], fitted))
         return filled
 
-    def _with_columns(self, columns: Mapping[int, Any]) -> Any:
+    def with_columns(self, columns: Mapping[int, Any]) -> Any:
+        """Return a native frame with other columns in some positions."""
         frame = self.native.copy(deep=False)
         for position, column in columns.items():
             frame.isetitem(position, column)
@@ -366,11 +350,12 @@ class OtherContainer(FrameContainer):
         written = []
         for position, values in columns.items():
             gaps = missing[:, position]
-            column = self._column_filled(position, gaps, values[gaps], fitted)
+            column = self.column_filled(position, gaps, values[gaps], fitted)
             written.append(nw.from_native(column, series_only=True).alias(self.names[position]))
         return self.frame.with_columns(*written).to_native() if written else self.native
 
-    def _with_columns(self, columns: Mapping[int, Any]) -> Any:
+    def with_columns(self, columns: Mapping[int, Any]) -> Any:
+        """Return a native frame with other columns in some positions."""
         series = [nw.from_native(columns[place], series_only=True).alias(self.names[place]) for place in columns]
         return self.frame.with_columns(*series).to_native()
 

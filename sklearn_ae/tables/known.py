@@ -1,6 +1,6 @@
 """Known cells of rows that are to be generated, as a table with all columns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -60,6 +60,24 @@ def completed(given: Any, n: int, fitted: Container) -> Any:
     _check_shape(array.shape, n, fitted)
     array = np.repeat(array, n, axis=0) if len(array) != n else array
     return _table_of(dict(zip(fitted.names, array.T.tolist(), strict=True)), n, fitted) if fitted.is_frame else array
+
+
+def joined(columns: Sequence[NDArray], given: FrameContainer, fitted: FrameContainer) -> Any:
+    """Return a DataFrame of the library of the fit, with drawn columns, each (n,), and the known cells of ``given``.
+
+    Columns have the dtypes of the fit. A column whose dtype can't hold the known cells has the dtype that it has in
+    ``given``, or a wider one.
+    """
+    drawn = frame_container(fitted.made_of(columns, given.native))
+    written = {}
+    for position, of_column in enumerate(columns):
+        cells, missing = given.values(position)
+        if missing.all():
+            continue
+        written[position] = drawn.column_with(position, cells[~missing].tolist(), ~missing)
+        if written[position] is None:
+            written[position] = given.column_filled(position, missing, of_column[missing], fitted)
+    return drawn.with_columns(written)
 
 
 def _of_frame(given: FrameContainer, n: int, fitted: Container) -> Any:

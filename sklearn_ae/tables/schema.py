@@ -21,6 +21,7 @@ from sklearn_ae.tables.columns import (
 from sklearn_ae.tables.columns import Kind as Kind
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.frames import FrameContainer
+from sklearn_ae.tables.known import joined
 from sklearn_ae.tables.sources import Categorized, Source
 
 
@@ -261,7 +262,7 @@ class Schema:
         """
         if not self.container.is_frame:
             return self.filled(given, cells)
-        return cast(FrameContainer, self.container).with_known(self._restored(cells), cast(FrameContainer, given))
+        return joined(self._restored(cells), cast(FrameContainer, given), cast(FrameContainer, self.container))
 
     def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:
         """Return a table of the kind of the fit without some cells, (n, n_cells); known cells of ``given`` stay."""
