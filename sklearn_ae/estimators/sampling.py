@@ -96,7 +96,8 @@ class ImputesAndSamples(AutoencoderState, ABC):
         generated ones, condition like the end of this range.
 
         Conditional codes are resampled by importance from the mixture and then moved by elliptical slice sampling
-        [2]_, which leaves ``p(z | known)`` invariant.
+        [2]_, which leaves ``p(z | known)`` invariant. If so much is known of a row that almost no code of the mixture
+        explains it, these steps start from the code of the encoder.
 
         References
         ----------

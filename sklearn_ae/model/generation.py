@@ -116,7 +116,8 @@ class Generation:
             return self._decoded(self._cells(codes, random)), density.draw_gaps(codes, random)
         self._check_target(known, random)
         encoded = self._encoded(known)
-        codes = conditioned_codes(density, partial(self._log_likelihood, known=encoded), row, random)
+        log_likelihood = partial(self._log_likelihood, known=encoded)
+        codes = conditioned_codes(density, log_likelihood, row, random, self._codes(encoded))
         cells = self._cells(codes, random)
         if encoded.observed is not None:
             cells = self._given(codes, cells, _taken(encoded, row))
@@ -162,6 +163,13 @@ class Generation:
         levels = self.encoding.quantiles.levels_of(np.nan_to_num(known.cells[:, numbers]))
         x[:, numbers] = torch.from_numpy(self.quantiles.at(levels)).to(x)
         return Batch(x * observed, y, observed=observed).map(lambda tensor: tensor.to(self.net.device))
+
+    def _codes(self, known: Batch) -> NDArray[np.float64] | None:
+        """Return the codes of known cells, (m, k), or None if no cells are known."""
+        if known.observed is None:
+            return None
+        with torch.no_grad(), self.net.precision():
+            return self.net.module_.eval().encode(known.x, known.observed).double().cpu().numpy()
 
     def _log_likelihood(self, codes: NDArray[np.float64], rows: NDArray[np.int64], known: Batch) -> NDArray[np.float64]:
         """Return the log-likelihood of what is known of rows, (m, L), at codes, (m, L, k), or (1, L, k) for all."""
