@@ -157,10 +157,12 @@ class Generation:
         if known.cells is None:
             n = 0 if y is None else len(y)
             return Batch(torch.zeros(n, 0, device="cpu"), y).map(lambda tensor: tensor.to(self.net.device))
-        x, observed = self.encoding.encode_block(known.cells, self._tensor(np.empty(0)).dtype)
+        numbers, cells = slice(None, self.n_scaled), known.cells.copy()
+        levels = self.encoding.quantiles.levels_of(np.nan_to_num(cells[:, numbers]))
+        in_range = self.encoding.quantiles.at(levels)  # a number far outside can't be encoded
+        cells[:, numbers] = np.where(np.isnan(cells[:, numbers]), np.nan, in_range)
+        x, observed = self.encoding.encode_block(cells, self._tensor(np.empty(0)).dtype)
         observed = torch.ones_like(x) if observed is None else observed.to(x)
-        numbers = slice(None, self.n_scaled)
-        levels = self.encoding.quantiles.levels_of(np.nan_to_num(known.cells[:, numbers]))
         x[:, numbers] = torch.from_numpy(self.quantiles.at(levels)).to(x)
         return Batch(x * observed, y, observed=observed).map(lambda tensor: tensor.to(self.net.device))
 
