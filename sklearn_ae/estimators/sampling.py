@@ -10,7 +10,7 @@ from sklearn_ae.estimators import inputs
 from sklearn_ae.estimators.fitted import of_one_fit
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.tables.containers import Container
-from sklearn_ae.tables.known import completed
+from sklearn_ae.tables.known import completed, errors_of_given
 
 
 class ImputesAndSamples(AutoencoderState, ABC):
@@ -81,8 +81,9 @@ class ImputesAndSamples(AutoencoderState, ABC):
         Returns
         -------
         rows : ndarray or DataFrame of shape (n_samples, n_features)
-            Rows with the units, columns and dtypes of the training rows. Drawn numbers are within the range of their
-            column, and have its decimals. Columns of ``given`` keep their dtype, unless it can't hold the drawn cells.
+            Rows with the units, columns and dtypes of the training rows, in a table of their kind. Drawn numbers are
+            within the range of their column, and have its decimals. A column whose dtype can't hold its cells of
+            ``given`` has a wider dtype.
 
         Raises
         ------
@@ -92,8 +93,12 @@ class ImputesAndSamples(AutoencoderState, ABC):
 
         Notes
         -----
+        A cell of ``given`` outside the range of the training rows, and a value of ``y`` outside the range of the
+        generated ones, condition like the end of this range.
+
         Conditional codes are resampled by importance from the mixture and then moved by elliptical slice sampling
-        [2]_, which leaves ``p(z | known)`` invariant.
+        [2]_, which leaves ``p(z | known)`` invariant. If so much is known of a row that almost no code of the mixture
+        explains it, these steps start from the code of the encoder.
 
         References
         ----------
@@ -106,7 +111,8 @@ class ImputesAndSamples(AutoencoderState, ABC):
         known = None
         if given is not None:
             complete = completed(given, n_samples, self.model_.encoding.schema.container)
-            known = self._table(complete, finite="allow-nan")
+            with errors_of_given():
+                known = self._table(complete, finite="allow-nan")
         return self.model_.generated(n_samples, random, y, known, missing=missing)
 
     def _table(self, X: ArrayLike, finite: bool | str = False) -> Container:

@@ -22,28 +22,40 @@ class Observed(NamedTuple):
 
     codes: NDArray  # (n, k)
     gaps: NDArray[np.bool_] | None = None  # (n, n_cells): missing cells
+    labels: NDArray[np.int64] | None = None  # (n,): class of each row
 
 
 class Density(NamedTuple):
-    """A Gaussian mixture of codes, and the patterns of missing cells in the rows of each component."""
+    """A Gaussian mixture of codes; each component has a class, and patterns of missing cells."""
 
     mixture: GaussianMixture
     patterns: NDArray[np.bool_]  # (n_patterns, n_cells)
     shares: NDArray[np.float64]  # (n_components, n_patterns), of which each row sums to 1
+    classes: NDArray[np.int64]  # (n_components,)
 
     @classmethod
     def of(cls, observed: Observed) -> "Density":
-        """Fit the mixture, and count the patterns by the probability of the component given the code."""
+        """Fit a mixture to each class, and count the patterns by the probability of the component given the code."""
         codes = observed.codes.astype(np.float64)
-        mixture = fitted_mixture(codes, _n_components(*codes.shape), TOLERANCE)
+        mixture, classes = _mixture_of_classes(codes, observed.labels)
         if observed.gaps is None:
-            return cls(mixture, np.zeros((1, 0), dtype=bool), np.ones((mixture.n_components, 1)))
+            return cls(mixture, np.zeros((1, 0), dtype=bool), np.ones((len(classes), 1)), classes)
         patterns, index, counts = np.unique(observed.gaps, axis=0, return_inverse=True, return_counts=True)
         kept = np.argsort(-counts, kind="stable")[:MAX_PATTERNS]
         probability = mixture.predict_proba(codes)
         shares = np.stack([np.bincount(index.ravel(), of_one, len(patterns))[kept] for of_one in probability.T])
         shares += counts[kept] / counts[kept].sum()  # a component of few rows has the patterns of the table
-        return cls(mixture, patterns[kept], shares / shares.sum(1, keepdims=True))
+        return cls(mixture, patterns[kept], shares / shares.sum(1, keepdims=True), classes)
+
+    def of_class(self, label: int) -> "Density | None":
+        """Return the density of the codes of a class, None if no row was of it."""
+        own = self.classes == label
+        if not own.any():
+            return None
+        mixture = self.mixture
+        weights = mixture.weights_[own] / mixture.weights_[own].sum()
+        part = _mixture(weights, mixture.means_[own], mixture.covariances_[own])
+        return Density(part, self.patterns, self.shares[own], self.classes[own])
 
 
 class CodeDensity:
@@ -58,11 +70,28 @@ class CodeDensity:
         Codes of training rows.
     gaps : ndarray of shape (n, n_cells), optional
         Missing cells of these rows; None without any.
+    labels : ndarray of shape (n,), optional
+        Class of each row; None without classes.
     """
 
-    def __init__(self, codes: NDArray | None = None, gaps: NDArray[np.bool_] | None = None) -> None:
-        self._observed = None if codes is None else Observed(codes, gaps)
+    def __init__(
+        self,
+        codes: NDArray | None = None,
+        gaps: NDArray[np.bool_] | None = None,
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._observed = None if codes is None else Observed(codes, gaps, labels)
         self._density: Density | None = None
+        self.has_classes = labels is not None
+
+    def of_class(self, label: int) -> "CodeDensity | None":
+        """Return the density of the codes of a class, None if no row was of it."""
+        density = self.fitted().of_class(label)
+        if density is None:
+            return None
+        part = type(self)()
+        part._density = density
+        return part
 
     @property
     def mixture(self) -> GaussianMixture:
@@ -101,7 +130,46 @@ class CodeDensity:
     def __getstate__(self) -> dict[str, Any]:
         """Return the density without the codes."""
         is_fitted = self._observed is not None or self._density is not None
-        return {"_observed": None, "_density": self.fitted() if is_fitted else None}
+        return {**self.__dict__, "_observed": None, "_density": self.fitted() if is_fitted else None}
+
+
+def _mixture_of_classes(
+    codes: NDArray[np.float64], labels: NDArray[np.int64] | None
+) -> tuple[GaussianMixture, NDArray[np.int64]]:
+    """Return the mixture of the mixtures of all classes, and the class of each component."""
+    n, k = codes.shape
+    if labels is None:
+        mixture = fitted_mixture(codes, _n_components(n, k), TOLERANCE)
+        return mixture, np.zeros(mixture.n_components, dtype=np.int64)
+    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    parts = [
+        fitted_mixture(codes[index == place], _n_components(count, k), TOLERANCE) for place, count in enumerate(counts)
+    ]
+    means = np.stack([codes[index == place].mean(0) for place in range(len(classes))])
+    pooled = (codes - means[index]).T @ (codes - means[index]) / n
+    covariances = [_shrunk(part, pooled, count, k) for part, count in zip(parts, counts, strict=True)]
+    weights = [part.weights_ * count / n for part, count in zip(parts, counts, strict=True)]
+    mixture = _mixture(
+        np.concatenate(weights), np.concatenate([part.means_ for part in parts]), np.concatenate(covariances)
+    )
+    return mixture, np.repeat(classes, [part.n_components for part in parts])
+
+
+def _shrunk(part: GaussianMixture, pooled: NDArray[np.float64], n: int, k: int) -> NDArray[np.float64]:
+    """Return the covariances of the mixture of a class; that of few codes is averaged with the one of all classes."""
+    if part.n_components > 1:
+        return part.covariances_
+    return (n * part.covariances_ + k * (pooled + part.reg_covar * np.eye(k))) / (n + k)
+
+
+def _mixture(weights: NDArray, means: NDArray, covariances: NDArray) -> GaussianMixture:
+    """Return a mixture of given components."""
+    mixture = GaussianMixture(len(weights))
+    mixture.weights_, mixture.means_, mixture.covariances_ = weights, means, covariances
+    lower = np.linalg.cholesky(covariances)
+    mixture.precisions_cholesky_ = np.linalg.inv(lower).transpose(0, 2, 1)
+    mixture.n_features_in_ = means.shape[1]
+    return mixture
 
 
 def _n_components(n: int, k: int) -> int:

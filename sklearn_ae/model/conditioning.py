@@ -9,7 +9,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn_ae.model.code_density import CodeDensity
 
 CANDIDATES = 2048  # codes of the density that are weighed for each row
-STEPS = 20  # of elliptical slice sampling
+LEAST_EFFECTIVE = 10  # candidates of a row: with fewer, its code starts at that of the encoder if it is more probable
+STEPS = (20, 60)  # of elliptical slice sampling; the second number is that of rows with fewer candidates
 MAX_SHRINKAGES = 30  # of an interval of angles
 BLOCK = 256  # rows whose candidates are weighed at once
 
@@ -23,12 +24,14 @@ def conditioned_codes(
     log_likelihood: LogLikelihood,
     rows: NDArray[np.int64],
     random: np.random.RandomState,
+    encoded: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Draw codes from ``p(z | known) ~ p(z) p(known | z)``.
 
     Codes of the density are resampled by their likelihood. Steps of elliptical slice sampling (Murray, Adams & MacKay
     2010) follow, each within a component of the mixture that is drawn given the code, so that ``p(z | known)`` is
-    invariant.
+    invariant. If much is known of a row, almost no code of the density explains it. Then the steps start from the code
+    of the encoder.
 
     Parameters
     ----------
@@ -40,37 +43,58 @@ def conditioned_codes(
         The known row that each code is drawn for.
     random : RandomState
         Generator.
+    encoded : ndarray of shape (m, k), optional
+        Codes of the known rows by the encoder.
 
     Returns
     -------
     codes : ndarray of shape (n, k)
         The codes.
     """
-    candidates = density.draw(CANDIDATES, random)
-    order = np.argsort(rows, kind="stable")
-    distinct, counts = np.unique(rows, return_counts=True)
-    chosen = np.empty(len(rows), dtype=np.int64)
-    chosen[order] = np.concatenate(
-        [
-            _resampled(weights, count, random)
-            for start in range(0, len(distinct), BLOCK)
-            for weights, count in zip(
-                log_likelihood(candidates[None], distinct[start : start + BLOCK]),
-                counts[start : start + BLOCK],
-                strict=True,
-            )
-        ]
-    )
-    codes = candidates[chosen]
-    for _ in range(STEPS):
-        codes = _slice_step(density.mixture, log_likelihood, codes, rows, random)
+    codes, few = _resampled(density, log_likelihood, rows, random)
+    if encoded is not None and few.any():
+        codes[few] = _more_probable(density.mixture, log_likelihood, codes[few], encoded[rows[few]], rows[few])
+    for step in range(STEPS[1] if few.any() else STEPS[0]):
+        moved = np.flatnonzero(few) if step >= STEPS[0] else np.arange(len(rows))
+        codes[moved] = _slice_step(density.mixture, log_likelihood, codes[moved], rows[moved], random)
     return codes
 
 
-def _resampled(log_weights: NDArray, n: int, random: np.random.RandomState) -> NDArray[np.int64]:
-    """Return the indices of n draws by weight."""
-    weights = np.exp(log_weights - log_weights.max())
-    return random.choice(len(weights), size=n, p=weights / weights.sum())
+def _resampled(
+    density: CodeDensity, log_likelihood: LogLikelihood, rows: NDArray[np.int64], random: np.random.RandomState
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return codes of the density, drawn by their likelihood, (n, k), and for which rows few of them had weight."""
+    candidates = density.draw(CANDIDATES, random)
+    chosen, few = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=bool)
+    distinct, index, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    places = np.split(np.argsort(index, kind="stable"), counts.cumsum()[:-1])
+    for start in range(0, len(distinct), BLOCK):
+        part = slice(start, start + BLOCK)
+        for place, log_weights in zip(places[part], log_likelihood(candidates[None], distinct[part]), strict=True):
+            weights = _normalized(log_weights)
+            chosen[place] = random.choice(len(weights), size=len(place), p=weights)
+            few[place] = 1 / np.square(weights).sum() < LEAST_EFFECTIVE
+    return candidates[chosen], few
+
+
+def _normalized(log_weights: NDArray) -> NDArray[np.float64]:
+    """Return weights that sum to 1, equal ones if none is above zero."""
+    log_weights = np.where(np.isnan(log_weights), -np.inf, log_weights)
+    largest = log_weights.max()
+    weights = np.exp(log_weights - largest) if np.isfinite(largest) else np.ones(len(log_weights))
+    return weights / weights.sum()
+
+
+def _more_probable(
+    mixture: GaussianMixture,
+    log_likelihood: LogLikelihood,
+    codes: NDArray[np.float64],
+    others: NDArray[np.float64],
+    rows: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the more probable one of two codes of each row, (n, k)."""
+    first, second = (mixture.score_samples(z) + log_likelihood(z[:, None], rows)[:, 0] for z in (codes, others))
+    return np.where((second > first)[:, None], others, codes)
 
 
 def _slice_step(

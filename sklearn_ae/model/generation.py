@@ -1,5 +1,6 @@
 """Generated rows: a code, cells given the code, and the marginal distributions of the table."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_ae.model.conditioning import conditioned_codes
-from sklearn_ae.model.generator import Autoencoder, AutoencoderNet, Batch, Rows, apply_with_noise
+from sklearn_ae.model.generator import Autoencoder, AutoencoderNet, Batch, CodeDensity, Rows, apply_with_noise
 from sklearn_ae.model.generator import Generator as Generator
 from sklearn_ae.model.targets import Target as Target
 from sklearn_ae.modules.noise import drawn_from
@@ -110,17 +111,47 @@ class Generation:
         gaps : ndarray of shape (n, n_cells) or None
             Cells that would be missing in a training row of the same code. None if no training row has gaps.
         """
-        density = self.generator.density
-        if known.is_empty:
-            codes = density.draw(len(row), random)
-            return self._decoded(self._cells(codes, random)), density.draw_gaps(codes, random)
-        self._check_target(known, random)
-        encoded = self._encoded(known)
-        codes = conditioned_codes(density, partial(self._log_likelihood, known=encoded), row, random)
+        codes, gaps = np.empty((len(row), self.net.module_.code.n_components)), None
+        values = known if not self.generator.density.has_classes else Known(known.cells)
+        encoded = None if values.is_empty else self._encoded(values)
+        for density, own in self._densities(known, row):
+            codes[own] = self._drawn_codes(density, encoded, row[own], random)
+            own_gaps = density.draw_gaps(codes[own], random)
+            if own_gaps is not None:
+                gaps = np.zeros((len(row), own_gaps.shape[1]), dtype=bool) if gaps is None else gaps
+                gaps[own] = own_gaps
         cells = self._cells(codes, random)
-        if encoded.observed is not None:
+        if encoded is not None and encoded.observed is not None:
             cells = self._given(codes, cells, _taken(encoded, row))
-        return self._decoded(cells), density.draw_gaps(codes, random)
+        return self._decoded(cells), gaps
+
+    def _densities(self, known: Known, row: NDArray[np.int64]) -> Iterator[tuple[CodeDensity, NDArray[np.int64]]]:
+        """Yield the density of codes of each class, or that of all rows, and the places of the rows of it."""
+        density = self.generator.density
+        if known.target is None or not density.has_classes:
+            yield density, np.arange(len(row))
+            return
+        wanted = known.target[row]
+        for label in np.unique(wanted).tolist():
+            of_class = density.of_class(label)
+            if of_class is None:
+                raise ValueError(
+                    f"y must hold classes of training rows, got {self._name(label)}, of which none of the rows is that "
+                    "were measured: fit anew with more rows of it"
+                )
+            yield of_class, np.flatnonzero(wanted == label)
+
+    def _name(self, label: int) -> Any:
+        return label if self.target.classes is None else self.target.classes[label]
+
+    def _drawn_codes(
+        self, density: CodeDensity, known: Batch | None, row: NDArray[np.int64], random: np.random.RandomState
+    ) -> NDArray[np.float64]:
+        """Return codes of a density, given what is known of rows if there is anything, (n, k)."""
+        if known is None:
+            return density.draw(len(row), random)
+        likelihood = partial(self._log_likelihood, known=known)
+        return conditioned_codes(density, likelihood, row, random, self._codes(known))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the quantiles of generated numbers, which can be computed again."""
@@ -156,12 +187,21 @@ class Generation:
         if known.cells is None:
             n = 0 if y is None else len(y)
             return Batch(torch.zeros(n, 0, device="cpu"), y).map(lambda tensor: tensor.to(self.net.device))
-        x, observed = self.encoding.encode_block(known.cells, self._tensor(np.empty(0)).dtype)
+        numbers, cells = slice(None, self.n_scaled), known.cells.copy()
+        levels = self.encoding.quantiles.levels_of(np.nan_to_num(cells[:, numbers]))
+        in_range = self.encoding.quantiles.at(levels)  # a number far outside can't be encoded
+        cells[:, numbers] = np.where(np.isnan(cells[:, numbers]), np.nan, in_range)
+        x, observed = self.encoding.encode_block(cells, self._tensor(np.empty(0)).dtype)
         observed = torch.ones_like(x) if observed is None else observed.to(x)
-        numbers = slice(None, self.n_scaled)
-        levels = self.encoding.quantiles.levels_of(np.nan_to_num(known.cells[:, numbers]))
         x[:, numbers] = torch.from_numpy(self.quantiles.at(levels)).to(x)
         return Batch(x * observed, y, observed=observed).map(lambda tensor: tensor.to(self.net.device))
+
+    def _codes(self, known: Batch) -> NDArray[np.float64] | None:
+        """Return the codes of known cells, (m, k), or None if no cells are known."""
+        if known.observed is None:
+            return None
+        with torch.no_grad(), self.net.precision():
+            return self.net.module_.eval().encode(known.x, known.observed).double().cpu().numpy()
 
     def _log_likelihood(self, codes: NDArray[np.float64], rows: NDArray[np.int64], known: Batch) -> NDArray[np.float64]:
         """Return the log-likelihood of what is known of rows, (m, L), at codes, (m, L, k), or (1, L, k) for all."""
@@ -186,15 +226,6 @@ class Generation:
             outputs = module.head(codes).expand(len(known.x), -1, -1)
             total = total + self.target.log_density(outputs, known.y, self.generator.target_spread)
         return total
-
-    def _check_target(self, known: Known, random: np.random.RandomState) -> None:
-        """Raise if a class is almost never generated."""
-        if known.target is None:
-            return
-        codes = self.generator.density.draw(N_CALIBRATION, random)
-        wanted = np.unique(known.target)
-        log_densities = self._log_likelihood(codes[None], np.arange(len(wanted)), self._encoded(Known(target=wanted)))
-        self.target.check_generated(wanted, log_densities)
 
 
 def _taken(known: Batch, rows: NDArray[np.int64]) -> Batch:

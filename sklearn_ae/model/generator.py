@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_ae.model.code_density import CodeDensity
+from sklearn_ae.model.code_density import CodeDensity as CodeDensity
 from sklearn_ae.model.residuals import ResidualNoise
 from sklearn_ae.modules.autoencoder import Autoencoder as Autoencoder
 from sklearn_ae.modules.noise import drawn_from
@@ -52,9 +52,15 @@ class Generator:
         with drawn_from(random):
             readout = partial(_measured, n_scaled=n_scaled, codes=codes)
             of_rows = apply_with_noise(net, readout, rows, index)
-        codes_of_rows, residuals, of_target, gaps = np.split(of_rows, np.cumsum([width, n_scaled, 1]), axis=1)
+        codes_of_rows, residuals, of_target, labels, gaps = np.split(
+            of_rows, np.cumsum([width, n_scaled, 1, 1]), axis=1
+        )
         of_target = of_target[~np.isnan(of_target)].astype(np.float64)
-        density = CodeDensity(codes_of_rows.copy(), gaps.astype(bool) if gaps.any() else None)
+        density = CodeDensity(
+            codes_of_rows.copy(),
+            gaps.astype(bool) if gaps.any() else None,
+            None if np.isnan(labels).any() else labels[:, 0].astype(np.int64),
+        )
         spread = float(np.sqrt(np.square(of_target).mean())) if len(of_target) else 1.0
         return cls(density, ResidualNoise.of(residuals), spread)
 
@@ -92,15 +98,19 @@ def _chosen_rows(rows: Rows, random: np.random.RandomState) -> NDArray[np.int64]
 
 
 def _measured(module: Autoencoder, batch: Batch, n_scaled: int, codes: Codes) -> Tensor:
-    """Return codes, residuals of numbers and of the target, NaN where there is none, and which cells are missing."""
+    """Return codes, residuals of numbers and of the target, classes, and which cells are missing.
+
+    Residuals are NaN where there is none, and so are classes if there are none.
+    """
     code = codes(module, batch)
     residual = code.new_empty(len(code), 0)
     if n_scaled:
         residual = (batch.x - module.likelihood.estimate(module.decoder(code)))[:, :n_scaled]
     if batch.observed is None:
-        return torch.cat([code, residual, _target_residual(module, batch, code)], 1)
+        return torch.cat([code, residual, _target_residual(module, batch, code), _labels(module, batch, code)], 1)
     residual = residual.masked_fill(batch.observed[:, :n_scaled] == 0, torch.nan)
-    return torch.cat([code, residual, _target_residual(module, batch, code), 1 - batch.observed], 1)
+    of_target, labels = _target_residual(module, batch, code), _labels(module, batch, code)
+    return torch.cat([code, residual, of_target, labels, 1 - batch.observed], 1)
 
 
 def _target_residual(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
@@ -113,3 +123,13 @@ def _target_residual(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
         if batch.label_weight is None
         else residual.masked_fill(batch.label_weight.unsqueeze(1) == 0, torch.nan)
     )
+
+
+def _labels(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
+    """Return (n, 1): class indices, those of unlabelled rows predicted; NaN without classes."""
+    if module.head is None or batch.y is None or batch.y.is_floating_point():
+        return torch.full_like(code[:, :1], torch.nan)
+    labels = batch.y
+    if batch.label_weight is not None:
+        labels = torch.where(batch.label_weight > 0, labels, module.head(code).argmax(1))
+    return labels.unsqueeze(1).to(code)

@@ -155,10 +155,10 @@ class Model:
             Whether rows have missing cells, as the training rows have.
         """
         target = None if y is None else self.target.requested(y, n_samples)
-        cells = None if given is None else self.encoding.schema.source(given, "error")[:]
+        cells = None if given is None else self.encoding.known_cells(given)
         known, row = Known(cells, target).distinct(n_samples)
         decoded, gaps = self._generated(known, row, random)
-        table = self.encoding.table(decoded) if given is None else self.encoding.filled(given, decoded)
+        table = self.encoding.table(decoded) if given is None else self.encoding.with_known(given, decoded)
         return self.encoding.with_gaps(table, gaps, given) if missing and gaps is not None else table
 
     def averaged(self, readout: Readout, table: Container) -> NDArray:

@@ -115,6 +115,8 @@ def _factors(residuals: NDArray[np.float64], count: NDArray[np.float64]) -> tupl
 
 def _patterns(observed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the rows of each pattern of observed columns, and these columns; not the pattern without any."""
+    if not observed.shape[1]:
+        return
     patterns, index = torch.unique(observed > 0, dim=0, return_inverse=True)
     for i, pattern in enumerate(patterns):
         if pattern.any():

@@ -21,8 +21,8 @@ from sklearn_ae.warning import warn
 
 NO_HEAD = "y must be None after a fit without y, got a class or value: fit with y to generate rows of it"
 NO_TARGET = "y must be given to fit before it can be predicted, got a fit without y"
-LEAST_SHARE = 1e-6  # of a class among generated rows
 LEAST_SPREAD = 0.03  # of a value given its code, relative to the standard deviation of y
+FARTHEST = 100.0  # standard deviations of y; squares of larger values can't be compared in single precision
 
 
 class Target(ABC):
@@ -70,12 +70,12 @@ class Target(ABC):
     def requested(self, y: ArrayLike, n: int) -> NDArray:
         """Return the encoded target of n rows to be generated, (n,), from a label or value, or n of them."""
 
-    @abstractmethod
     def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
-        """(m, L, n_outputs), (m,) -> (m, L): ``log p(y | outputs)``, with the residual ``spread`` of encoded values."""
+        """(m, L, n_outputs), (m,) -> (m, L): ``log p(y | outputs)``, with the residual ``spread`` of encoded values.
 
-    def check_generated(self, y: NDArray, log_densities: NDArray) -> None:  # noqa: B027 - values need no check
-        """Raise if rows of an encoded target, (m,), are almost never generated: ``log p(y | z)`` at L codes, (m, L)."""
+        It is 0 for classes, whose codes have densities of their own.
+        """
+        return outputs.new_zeros(outputs.shape[:2])
 
 
 class NoTarget(Target):
@@ -110,10 +110,6 @@ class NoTarget(Target):
         raise ValueError(NO_TARGET)
 
     def requested(self, y: ArrayLike, n: int) -> NDArray:
-        """Raise: there is no head."""
-        raise ValueError(NO_HEAD)
-
-    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
         """Raise: there is no head."""
         raise ValueError(NO_HEAD)
 
@@ -238,19 +234,6 @@ class ClassTarget(Target):
             )
         return np.searchsorted(self.classes, wanted)
 
-    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
-        """(m, L, n_classes) logits, (m,) -> (m, L): log-probabilities of the classes."""
-        return outputs.log_softmax(-1).gather(-1, y[:, None, None].expand(*outputs.shape[:2], 1))[..., 0]
-
-    def check_generated(self, y: NDArray, log_densities: NDArray) -> None:
-        """Raise if the share of a class among generated rows is below ``LEAST_SHARE``."""
-        rare = self.classes[y[np.exp(log_densities).mean(1) < LEAST_SHARE]]
-        if len(rare):
-            raise ValueError(
-                f"y must hold classes that generated rows are of, got {', '.join(map(str, rare))}, the probability of "
-                f"which is below {LEAST_SHARE:g}: fit anew, for example with class_weight='balanced'"
-            )
-
 
 class ValueTarget(Target):
     """Real values; some rows may be unlabelled.
@@ -317,12 +300,15 @@ class ValueTarget(Target):
         return float(r2_score(_numbers(y), prediction, sample_weight=weight))
 
     def requested(self, y: ArrayLike, n: int) -> NDArray[np.float64]:
-        """Return the encoded values of n rows to be generated, (n,), from a value or n values."""
+        """Return the encoded values of n rows to be generated, (n,), from a value or n values.
+
+        Values beyond ``FARTHEST`` standard deviations are taken as that: no code has them.
+        """
         given = np.asarray(with_nan(y))
         values = np.broadcast_to(given, n) if given.ndim == 0 else given
         if values.shape != (n,):
             raise ValueError(f"y must be a value or hold n_samples={n} of them, got shape {values.shape}")
-        return (_numbers(values) - self.location) / self.spread
+        return ((_numbers(values) - self.location) / self.spread).clip(-FARTHEST, FARTHEST)
 
     def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
         """(m, L, 1), (m,) -> (m, L): normal log-density, up to a constant."""

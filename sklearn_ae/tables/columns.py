@@ -233,7 +233,7 @@ class CategoryColumn(Column):
         Raises
         ------
         ValueError
-            If a value was not in the fit and ``handle_unknown`` is "error".
+            If a value was not in the fit, unless ``handle_unknown`` is "ignore".
 
         Warns
         -----
@@ -258,6 +258,8 @@ class CategoryColumn(Column):
 
     def _report_unknown(self, values: list[Any], label: str, handle_unknown: str, *, all_unknown: bool) -> None:
         some = sorted(set(map(repr, values)))[:5]
+        if handle_unknown == "refuse":
+            raise ValueError(f"categories must be among those of fit, got {some} in {label}")
         if handle_unknown == "error":
             raise ValueError(
                 f"with handle_unknown='error' categories must be among those of fit, got {some} in {label}: set "

@@ -180,10 +180,11 @@ class ArrayContainer(PositionalContainer):
 
     def filled(self, columns: Mapping[int, NDArray], missing: NDArray[np.bool_], fitted: Container) -> NDArray:
         """Return the array as it was given, with its missing cells filled."""
-        written = np.full(self.array.shape, np.nan, dtype=object if self.given.dtype == object else np.float64)
+        holds_objects = any(part.dtype == object for part in (self.given, *columns.values()))
+        written = np.full(self.array.shape, np.nan, dtype=object if holds_objects else np.float64)
         for position, values in columns.items():
             written[:, position] = values
-        cells, dtype = written[missing], self.given.dtype
+        cells, dtype = written[missing], written.dtype if holds_objects else self.given.dtype
         too_large = dtype.kind == "f" and np.nanmax(np.abs(cells), initial=0) > np.finfo(dtype).max
         if too_large or (dtype.kind in "iub" and np.isnan(cells).any()):
             dtype = written.dtype

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.known import errors_of_given
 from sklearn_ae.tables.quantiles import Quantiles
 from sklearn_ae.tables.ranges import Ranges
 from sklearn_ae.tables.scaler import Scaler
@@ -115,6 +116,15 @@ class Encoding:
     def filled(self, container: Container, cells: NDArray) -> Any:
         """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells)."""
         return self.schema.filled(container, cells)
+
+    def known_cells(self, given: Container) -> NDArray[np.float64]:
+        """Return the known cells of rows, (n, n_cells), in the user's units, NaN where a cell is not known."""
+        with errors_of_given():
+            return self.schema.source(given, "refuse")[:].astype(np.float64)
+
+    def with_known(self, given: Container, cells: NDArray) -> Any:
+        """Return generated rows from decoded cells, (n, n_cells), with the known cells of ``given`` as they are."""
+        return self.schema.with_known(given, cells)
 
     def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:
         """Return generated rows with missing cells, by the order of the cells; known cells of ``given`` stay."""

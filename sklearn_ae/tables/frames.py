@@ -148,9 +148,25 @@ class FrameContainer(Container):
         known = self.dtypes[position] in (nw.Categorical, nw.Enum)
         return self._series[position].cat.get_categories().to_list() if known else None
 
-    def _column_filled(self, position: int, gaps: NDArray[np.bool_], cells: NDArray, fitted: Container) -> Any:
+    def column_with(self, position: int, cells: list[Any], where: NDArray[np.bool_]) -> Any:
+        """Return a native column with other cells in some rows, or None if its dtype can't hold them exactly."""
+        converted = _converted(np.fromiter(cells, dtype=object, count=len(cells)), self.dtypes[position])
+        if converted != cells:
+            return None
+        with np.errstate(over="ignore"):
+            column = self._native_column(converted, position, where, self.dtypes[position])
+        held = nw.from_native(column, series_only=True).to_list()
+        return column if [held[row] for row in np.flatnonzero(where)] == cells else None
+
+    @abstractmethod
+    def with_columns(self, columns: Mapping[int, Any]) -> Any:
+        """Return a native frame with other columns in some positions."""
+
+    def column_filled(self, position: int, gaps: NDArray[np.bool_], cells: NDArray, fitted: Container) -> Any:
         """Return a native column with its gaps filled, in a wider dtype if its own can't hold the cells."""
         own = self.dtypes[position]
+        if not len(cells):
+            return self._native_part(position)
         for dtype in (own, *self._wider(position, gaps, fitted)):
             converted = _converted(cells, dtype)
             if converted is not None:
@@ -167,6 +183,10 @@ class FrameContainer(Container):
         if own == nw.Enum and in_fit == nw.Enum and set(own.categories) <= set(in_fit.categories):
             wider.append(in_fit)
         return [*wider, *([in_fit, nw.String(), nw.Float64()] if gaps.all() else [])]
+
+    @abstractmethod
+    def _native_part(self, position: int) -> Any:
+        """Return a native column as it was given."""
 
     @abstractmethod
     def _native_column(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
@@ -237,8 +257,15 @@ class PandasContainer(FrameContainer):
         filled = self._doubles_filled(doubles, columns, missing) if doubles else self.native.copy()
         for position in columns.keys() - set(doubles):
             gaps = missing[:, position]
-            filled.isetitem(position, self._column_filled(position, gaps, columns[position][gaps], fitted))
+            filled.isetitem(position, self.column_filled(position, gaps, columns[position][gaps], fitted))
         return filled
+
+    def with_columns(self, columns: Mapping[int, Any]) -> Any:
+        """Return a native frame with other columns in some positions."""
+        frame = self.native.copy(deep=False)
+        for position, column in columns.items():
+            frame.isetitem(position, column)
+        return frame
 
     def _doubles_filled(self, positions: list[int], columns: Mapping[int, NDArray], missing: NDArray[np.bool_]) -> Any:
         """Fill columns of float64 at once: one after the other is slow for hundreds of columns."""
@@ -251,6 +278,9 @@ class PandasContainer(FrameContainer):
         written = type(self.native)(cells, index=part.index, columns=part.columns)
         order = np.argsort([*others, *positions])
         return pd.concat([self.native.iloc[:, others], written], axis=1).iloc[:, order]
+
+    def _native_part(self, position: int) -> Any:
+        return self.native.iloc[:, position]
 
     def _native_column(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
         column = self.native.iloc[:, position]
@@ -268,7 +298,8 @@ class PandasContainer(FrameContainer):
         elif hasattr(column.dtype, "categories"):
             column = column.cat.add_categories([c for c in dict.fromkeys(cells) if c not in column.dtype.categories])
         filled = column.array.copy()
-        filled[gaps] = cells
+        is_plain = isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"
+        filled[gaps] = np.array(cells, dtype=column.dtype) if is_plain else cells
         return type(column)(filled, dtype=column.dtype, index=column.index)
 
 
@@ -319,9 +350,17 @@ class OtherContainer(FrameContainer):
         written = []
         for position, values in columns.items():
             gaps = missing[:, position]
-            column = self._column_filled(position, gaps, values[gaps], fitted)
+            column = self.column_filled(position, gaps, values[gaps], fitted)
             written.append(nw.from_native(column, series_only=True).alias(self.names[position]))
         return self.frame.with_columns(*written).to_native() if written else self.native
+
+    def with_columns(self, columns: Mapping[int, Any]) -> Any:
+        """Return a native frame with other columns in some positions."""
+        series = [nw.from_native(columns[place], series_only=True).alias(self.names[place]) for place in columns]
+        return self.frame.with_columns(*series).to_native()
+
+    def _native_part(self, position: int) -> Any:
+        return self._series[position].to_native()
 
     def _native_column(self, cells: list[Any], position: int, gaps: NDArray[np.bool_], dtype: Any) -> Any:
         if gaps.all():

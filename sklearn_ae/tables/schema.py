@@ -22,6 +22,7 @@ from sklearn_ae.tables.columns import Kind as Kind
 from sklearn_ae.tables.constraints import Constraints
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.frames import FrameContainer
+from sklearn_ae.tables.known import joined
 from sklearn_ae.tables.sources import Categorized, Source
 
 
@@ -196,8 +197,9 @@ class Schema:
         ----------
         container : Container
             The table.
-        handle_unknown : {"ignore", "error"}
-            How categories that were not in the fit are treated.
+        handle_unknown : {"ignore", "error", "refuse"}
+            How categories that were not in the fit are treated. "refuse" raises an error that does not mention the
+            parameter ``handle_unknown`` of estimators.
 
         Returns
         -------
@@ -269,6 +271,17 @@ class Schema:
         }
         columns = self.constraints.filled(columns, missing, container) if self.constraints else columns
         return container.filled(columns, missing, self.container)
+
+    def with_known(self, given: Container, cells: NDArray) -> Any:
+        """Return generated rows from decoded cells, (n, n_cells), with the known cells of ``given`` as they are.
+
+        Columns have the dtypes of the fit, unless these can't hold the known cells.
+        """
+        if not self.container.is_frame:
+            return self.filled(given, cells)
+        columns = dict(enumerate(self._restored(cells)))
+        columns = self.constraints.filled(columns, given.missing(), given) if self.constraints else columns
+        return joined(list(columns.values()), cast(FrameContainer, given), cast(FrameContainer, self.container))
 
     def with_gaps(self, table: Any, gaps: NDArray[np.bool_], given: Container | None = None) -> Any:
         """Return a table of the kind of the fit without some cells, (n, n_cells); known cells of ``given`` stay."""
