@@ -114,7 +114,7 @@ def test_rows_of_a_value_have_the_conditional_mean(family):
     estimator = family(2, hidden_layer_sizes=(32,), max_iter=60, task="regression", random_state=0).fit(rows, values)
     drawn = estimator.sample(300, 0, y=2.0)
     assert drawn[:, 0].mean() == pytest.approx(2 * 2 / 4.25, abs=0.35)
-    assert drawn[:, 0].std() < 0.8
+    assert drawn[:, 0].std() < 0.45  # the conditional standard deviation is 0.24
     assert drawn[:, 1].std() == pytest.approx(1, abs=0.15)
     both = estimator.sample(60, 0, y=np.tile([-2.0, 2.0], 30))
     assert both[::2, 0].mean() < -0.7
@@ -280,11 +280,11 @@ def test_counts_can_be_conditioned_on():
     assert np.isfinite(estimator.sample(5, 0, given={0: 1e12})).all()
 
 
-def test_wide_tables_have_independent_noise_and_keep_their_spread():
+def test_wide_tables_have_noise_of_low_rank_and_keep_their_spread():
     random = np.random.RandomState(0)
     wide = random.normal(size=(300, 3)) @ random.normal(size=(3, 150)) + 0.5 * random.normal(size=(300, 150))
     estimator = tiny(n_components=3, hidden_layer_sizes=(32,), max_iter=20).fit(wide)
-    assert estimator.model_.generation.generator.noise.is_diagonal
+    assert estimator.model_.generation.generator.noise.root.shape == (150, 64)
     rows = estimator.sample(600, 0)
     assert (rows.std(0) / wide.std(0)).mean() == pytest.approx(1, abs=0.04)
     covariance, found = np.cov(wide.T), np.cov(rows.T)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_ae.model.conditioning import conditioned_codes
-from sklearn_ae.model.generator import Autoencoder, AutoencoderNet, Batch, CodeDensity, Rows, apply_with_noise
+from sklearn_ae.model.generator import AutoencoderNet, Batch, CodeDensity, Rows, apply_with_noise
 from sklearn_ae.model.generator import Generator as Generator
 from sklearn_ae.model.targets import Target as Target
 from sklearn_ae.modules.noise import drawn_from
@@ -36,6 +36,11 @@ class Known(NamedTuple):
 
     cells: NDArray | None = None
     target: NDArray | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows of which something is known."""
+        return max((len(part) for part in self if part is not None), default=0)
 
     @property
     def is_empty(self) -> bool:
@@ -121,7 +126,7 @@ class Generation:
                 gaps = np.zeros((len(row), own_gaps.shape[1]), dtype=bool) if gaps is None else gaps
                 gaps[own] = own_gaps
         cells = self._cells(codes, random)
-        if encoded is not None and encoded.observed is not None:
+        if encoded is not None:
             cells = self._given(codes, cells, _taken(encoded, row))
         return self._decoded(cells), gaps
 
@@ -171,7 +176,7 @@ class Generation:
 
     def _decoded(self, cells: NDArray) -> NDArray[np.float64]:
         """Return generated cells in the user's units, (n, n_cells)."""
-        numbers = slice(None, self.n_scaled)
+        numbers, cells = slice(None, self.n_scaled), cells[:, : self.encoding.layout.n_cells]  # without a target
         decoded = np.concatenate([self.encoding.decode(part) for part in torch.from_numpy(cells).split(BLOCK)])
         decoded[:, numbers] = self.encoding.quantiles.at(self.quantiles.levels_of(cells[:, numbers]))
         return self.encoding.ranges.as_values(decoded)
@@ -182,26 +187,32 @@ class Generation:
         return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(parameter.device, parameter.dtype)
 
     def _encoded(self, known: Known) -> Batch:
-        """Return what is known, as the module reads it; numbers at the generated quantile of their level."""
-        y = None if known.target is None else torch.from_numpy(known.target)
-        if known.cells is None:
-            n = 0 if y is None else len(y)
-            return Batch(torch.zeros(n, 0, device="cpu"), y).map(lambda tensor: tensor.to(self.net.device))
-        numbers, cells = slice(None, self.n_scaled), known.cells.copy()
+        """Return what is known, as the module reads it, with a target of values as the last cell."""
+        parts = [self._encoded_cells(known.cells, known.n_rows)]
+        if self.generator.has_values:
+            parts.append(_column(known.target, known.n_rows))
+        x, observed = (self._tensor(np.hstack(arrays)) for arrays in zip(*parts, strict=True))
+        return Batch(x * observed, observed=observed)
+
+    def _encoded_cells(self, known: NDArray | None, n: int) -> tuple[NDArray, NDArray]:
+        """Return encoded cells and which are known, each (n, n_cells); numbers at the generated quantile."""
+        if known is None:
+            return (np.zeros((n, self.encoding.layout.n_cells)),) * 2
+        numbers, cells = slice(None, self.n_scaled), known.copy()
         levels = self.encoding.quantiles.levels_of(np.nan_to_num(cells[:, numbers]))
         in_range = self.encoding.quantiles.at(levels)  # a number far outside can't be encoded
         cells[:, numbers] = np.where(np.isnan(cells[:, numbers]), np.nan, in_range)
-        x, observed = self.encoding.encode_block(cells, self._tensor(np.empty(0)).dtype)
-        observed = torch.ones_like(x) if observed is None else observed.to(x)
-        x[:, numbers] = torch.from_numpy(self.quantiles.at(levels)).to(x)
-        return Batch(x * observed, y, observed=observed).map(lambda tensor: tensor.to(self.net.device))
+        x = self.encoding.encode_block(cells, torch.float64)[0].numpy()
+        x[:, numbers] = self.quantiles.at(levels)
+        return x, (~np.isnan(cells)).astype(np.float64)
 
     def _codes(self, known: Batch) -> NDArray[np.float64] | None:
         """Return the codes of known cells, (m, k), or None if no cells are known."""
-        if known.observed is None:
+        cells = slice(None, self.encoding.layout.n_cells)
+        if known.observed is None or not known.observed[:, cells].any():
             return None
         with torch.no_grad(), self.net.precision():
-            return self.net.module_.eval().encode(known.x, known.observed).double().cpu().numpy()
+            return self.net.module_.eval().encode(known.x[:, cells], known.observed[:, cells]).double().cpu().numpy()
 
     def _log_likelihood(self, codes: NDArray[np.float64], rows: NDArray[np.int64], known: Batch) -> NDArray[np.float64]:
         """Return the log-likelihood of what is known of rows, (m, L), at codes, (m, L, k), or (1, L, k) for all."""
@@ -211,21 +222,15 @@ class Generation:
         starts = [0] * len(parts) if len(codes) == 1 else range(0, len(rows), size)
         with torch.no_grad(), self.net.precision():
             found = [
-                self._of_part(module, self._tensor(codes[start : start + size]), _taken(known, part))
+                self.generator.log_density(module, self._tensor(codes[start : start + size]), _taken(known, part))
                 for start, part in zip(starts, parts, strict=True)
             ]
         return torch.cat(found).double().cpu().numpy()
 
-    def _of_part(self, module: Autoencoder, codes: Tensor, known: Batch) -> Tensor:
-        """Return the log-likelihood of some rows, (m, L), at codes, (m, L, k) or (1, L, k)."""
-        total = codes.new_zeros(len(known.x), codes.shape[1])
-        if known.observed is not None:
-            output = module.decoder(codes).expand(len(known.x), -1, -1)
-            total = total + self.generator.log_density(module, output, known)
-        if known.y is not None and module.head is not None:
-            outputs = module.head(codes).expand(len(known.x), -1, -1)
-            total = total + self.target.log_density(outputs, known.y, self.generator.target_spread)
-        return total
+
+def _column(values: NDArray | None, n: int) -> tuple[NDArray, NDArray]:
+    """Return values and which are known, each (n, 1)."""
+    return (np.zeros((n, 1)),) * 2 if values is None else (values[:, None], np.ones((n, 1)))
 
 
 def _taken(known: Batch, rows: NDArray[np.int64]) -> Batch:

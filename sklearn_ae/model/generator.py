@@ -35,14 +35,20 @@ class Generator:
     density : CodeDensity
         Distribution of codes and of missing cells.
     noise : ResidualNoise
-        Noise of the standardised columns, which come first. All other columns are drawn from their likelihood.
-    target_spread : float
-        Root mean squared residual of a target of values, on the encoded scale; 1 without such a target.
+        Noise of the standardised columns, which come first, and of a target of values, if there is one. All other
+        columns are drawn from their likelihood.
+    n_scaled : int
+        Number of standardised columns.
     """
 
     density: CodeDensity
     noise: ResidualNoise
-    target_spread: float
+    n_scaled: int
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there is a target of values. It is then one more cell, the last one."""
+        return self.noise.n_columns > self.n_scaled
 
     @classmethod
     def fit(cls, net: AutoencoderNet, rows: Rows, n_scaled: int, codes: Codes, random: np.random.RandomState) -> Self:
@@ -55,37 +61,52 @@ class Generator:
         codes_of_rows, residuals, of_target, labels, gaps = np.split(
             of_rows, np.cumsum([width, n_scaled, 1, 1]), axis=1
         )
-        of_target = of_target[~np.isnan(of_target)].astype(np.float64)
         density = CodeDensity(
             codes_of_rows.copy(),
             gaps.astype(bool) if gaps.any() else None,
             None if np.isnan(labels).any() else labels[:, 0].astype(np.int64),
         )
-        spread = float(np.sqrt(np.square(of_target).mean())) if len(of_target) else 1.0
-        return cls(density, ResidualNoise.of(residuals), spread)
+        residuals = residuals if np.isnan(of_target).all() else np.hstack([residuals, of_target])
+        return cls(density, ResidualNoise.of(residuals), n_scaled)
 
     def cells(self, module: Autoencoder, codes: Tensor) -> Tensor:
         """(n, k) -> (n, n_cells): cells drawn from ``p(x | z)``, with noise from ``modules.noise``."""
-        output, n = module.decoder(codes), self.noise.n_columns
-        numbers = module.likelihood.estimate(output)[:, :n]
-        return torch.cat([numbers + self.noise.like(numbers), module.likelihood.draw(output)[:, n:]], 1)
+        output = module.decoder(codes)
+        expected = self._expected(module, codes, output)
+        return self._with(expected + self.noise.like(expected), module.likelihood.draw(output), module)
 
     def given(self, module: Autoencoder, codes: Tensor, drawn: Tensor, known: Batch) -> Tensor:
         """Return drawn cells of rows, (n, n_cells), as draws given the residuals of the known numbers as well."""
-        n = self.noise.n_columns
+        expected = self._expected(module, codes, module.decoder(codes))
         observed = torch.ones_like(known.x) if known.observed is None else known.observed
-        numbers = module.likelihood.estimate(module.decoder(codes))[:, :n]
-        moved = self.noise.given(drawn[:, :n] - numbers, known.x[:, :n] - numbers, observed[:, :n])
-        return torch.cat([numbers + moved, drawn[:, n:]], 1)
+        of_drawn, of_known, observed = (self._numbers(module, cells) for cells in (drawn, known.x, observed))
+        moved = expected + self.noise.given(of_drawn - expected, of_known - expected, observed)
+        return self._with(moved, drawn, module)
 
-    def log_density(self, module: Autoencoder, output: Tensor, known: Batch) -> Tensor:
-        """Return ``log p(x | z)`` of the known cells of rows, (m, L), at L outputs of the decoder for each."""
-        n = self.noise.n_columns
+    def log_density(self, module: Autoencoder, codes: Tensor, known: Batch) -> Tensor:
+        """Return ``log p(x | z)`` of the known cells of rows, (m, L), at codes, (m, L, k) or (1, L, k)."""
+        n, n_cells, m = self.n_scaled, module.likelihood.n_cells, len(known.x)
         observed = torch.ones_like(known.x) if known.observed is None else known.observed
-        of_numbers, x, observed = observed[:, :n], known.x.unsqueeze(1), observed.unsqueeze(1)
-        residual = x[..., :n] - module.likelihood.estimate(output)[..., :n]
-        others = torch.cat([torch.zeros_like(observed[..., :n]), observed[..., n:]], -1)
-        return self.noise.log_density(residual, of_numbers) - module.likelihood.loss(x, output, others)
+        output = module.decoder(codes)
+        residual = self._numbers(module, known.x).unsqueeze(1) - self._expected(module, codes, output)
+        of_numbers = self.noise.log_density(residual, self._numbers(module, observed))
+        others = torch.cat([torch.zeros_like(observed[:, :n]), observed[:, n:n_cells]], -1).unsqueeze(1)
+        x = known.x[:, :n_cells].unsqueeze(1)
+        return of_numbers - module.likelihood.loss(x, output.expand(m, -1, -1), others)
+
+    def _expected(self, module: Autoencoder, codes: Tensor, output: Tensor) -> Tensor:
+        """Return (..., n_scaled + has_values): expected numbers and target."""
+        numbers = module.likelihood.estimate(output)[..., : self.n_scaled]
+        return torch.cat([numbers, module.head(codes)], -1) if self.has_values and module.head is not None else numbers
+
+    def _numbers(self, module: Autoencoder, cells: Tensor) -> Tensor:
+        """(..., n_cells + has_values) -> (..., n_scaled + has_values): numbers and target."""
+        return torch.cat([cells[..., : self.n_scaled], cells[..., module.likelihood.n_cells :]], -1)
+
+    def _with(self, numbers: Tensor, cells: Tensor, module: Autoencoder) -> Tensor:
+        """Return cells, (n, n_cells) or with a target, with other numbers and another target."""
+        n, n_cells = self.n_scaled, module.likelihood.n_cells
+        return torch.cat([numbers[:, :n], cells[:, n:n_cells], numbers[:, n:]], -1)
 
 
 def _chosen_rows(rows: Rows, random: np.random.RandomState) -> NDArray[np.int64]:

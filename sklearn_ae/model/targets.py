@@ -21,7 +21,6 @@ from sklearn_ae.warning import warn
 
 NO_HEAD = "y must be None after a fit without y, got a class or value: fit with y to generate rows of it"
 NO_TARGET = "y must be given to fit before it can be predicted, got a fit without y"
-LEAST_SPREAD = 0.03  # of a value given its code, relative to the standard deviation of y
 FARTHEST = 100.0  # standard deviations of y; squares of larger values can't be compared in single precision
 
 
@@ -69,13 +68,6 @@ class Target(ABC):
     @abstractmethod
     def requested(self, y: ArrayLike, n: int) -> NDArray:
         """Return the encoded target of n rows to be generated, (n,), from a label or value, or n of them."""
-
-    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
-        """(m, L, n_outputs), (m,) -> (m, L): ``log p(y | outputs)``, with the residual ``spread`` of encoded values.
-
-        It is 0 for classes, whose codes have densities of their own.
-        """
-        return outputs.new_zeros(outputs.shape[:2])
 
 
 class NoTarget(Target):
@@ -309,11 +301,6 @@ class ValueTarget(Target):
         if values.shape != (n,):
             raise ValueError(f"y must be a value or hold n_samples={n} of them, got shape {values.shape}")
         return ((_numbers(values) - self.location) / self.spread).clip(-FARTHEST, FARTHEST)
-
-    def log_density(self, outputs: Tensor, y: Tensor, spread: float) -> Tensor:
-        """(m, L, 1), (m,) -> (m, L): normal log-density, up to a constant."""
-        spread = max(spread, LEAST_SPREAD)
-        return -0.5 * ((outputs[..., 0] - y.to(outputs).unsqueeze(1)) / spread).square()
 
 
 TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}

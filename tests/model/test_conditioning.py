@@ -17,7 +17,8 @@ def density_of(weights, means, covariances):
     mixture.weights_, mixture.means_, mixture.covariances_ = map(np.asarray, (weights, means, covariances))
     mixture.precisions_cholesky_ = np.stack([np.linalg.cholesky(np.linalg.inv(c)) for c in mixture.covariances_])
     density = CodeDensity()
-    density._density = Density(mixture, np.zeros((1, 0), dtype=bool), np.ones((len(weights), 1)))
+    nothing = np.zeros((1, 0), dtype=bool), np.ones((len(weights), 1))
+    density._density = Density(mixture, *nothing, np.zeros(len(weights), dtype=np.int64))
     return density
 
 
