@@ -68,8 +68,8 @@ class ImputesAndSamples(AutoencoderState, ABC):
         random_state : int, RandomState or None, default=None
             Seed or generator.
         y : label or value, or array-like of shape (n_samples,), default=None
-            Target of all rows, or of each row: the code is drawn given ``p(y | z)`` of the head, for values with the
-            residual noise that the fit has measured.
+            Target of all rows, or of each row. The mixture has components of its own for each class, from which codes
+            of rows of the class are drawn. A value conditions code and cells as a known cell does.
         given : dict, DataFrame or array-like, default=None
             Known cells of all rows, or of each row: one row, or ``n_samples`` rows. A dict maps columns to a cell or to
             ``n_samples`` cells. Columns that are left out, and missing cells, are drawn given the known cells, which
@@ -88,8 +88,8 @@ class ImputesAndSamples(AutoencoderState, ABC):
         Raises
         ------
         ValueError
-            If ``y`` or ``given`` hold classes, columns or categories that were not in the fit, or a class that is
-            almost never generated.
+            If ``y`` or ``given`` hold classes, columns or categories that were not in the fit, or a class of which no
+            training row is.
 
         Notes
         -----
