@@ -415,3 +415,17 @@ def test_a_target_is_refused_after_a_fit_without_one():
     estimator = tiny(RegularizedAutoencoder, task=None).fit(np.c_[FIRST, SECOND], FIRST)
     with pytest.raises(ValueError, match="y must be None after a fit without y"):
         estimator.sample(3, y=1.0)
+
+
+@families
+def test_rows_of_a_rare_class_are_like_those_of_the_fit(family):
+    random = np.random.RandomState(0)
+    label = np.where(random.uniform(size=1000) < 0.02, "rare", "usual")
+    rows = random.normal(size=(1000, 4))
+    rows[:, 0] += 4 * (label == "rare")
+    rows[:, 1] += 0.7 * rows[:, 0]
+    estimator = family(3, hidden_layer_sizes=(32,), max_iter=40, random_state=0).fit(rows, label)
+    of_rare = estimator.sample(400, 0, y="rare")
+    assert of_rare[:, 0].mean() == pytest.approx(rows[label == "rare", 0].mean(), abs=0.9)
+    assert estimator.sample(400, 0, y="usual")[:, 0].mean() == pytest.approx(0, abs=0.2)
+    assert (estimator.sample(4000, 0)[:, 0] > 3).mean() == pytest.approx((rows[:, 0] > 3).mean(), abs=0.015)

@@ -126,6 +126,8 @@ class Generation:
                 gaps = np.zeros((len(row), own_gaps.shape[1]), dtype=bool) if gaps is None else gaps
                 gaps[own] = own_gaps
         cells = self._cells(codes, random)
+        if known.target is not None and len(self.generator.shifts):
+            cells[:, : self.n_scaled] += self.generator.shifts[known.target[row]].astype(cells.dtype)
         if encoded is not None:
             cells = self._given(codes, cells, _taken(encoded, row))
         return self._decoded(cells), gaps

@@ -22,6 +22,7 @@ from sklearn_ae.training.net import AutoencoderNet as AutoencoderNet
 MAX_ROWS = 10_000  # training rows that are measured
 FEWEST_ROWS = 1000  # of these, in wide tables
 MAX_CELLS = 1 << 24  # of these rows
+PRIOR_ROWS = 5  # without residual, beside those of each class
 
 Codes = Callable[[Autoencoder, Batch], Tensor]  # the codes of rows, (n, k)
 
@@ -39,11 +40,14 @@ class Generator:
         columns are drawn from their likelihood.
     n_scaled : int
         Number of standardised columns.
+    shifts : ndarray of shape (n_classes, n_scaled)
+        Mean residual of the rows of each class: what the decoder lacks for rare classes. No rows without classes.
     """
 
     density: CodeDensity
     noise: ResidualNoise
     n_scaled: int
+    shifts: NDArray[np.float64]
 
     @property
     def has_values(self) -> bool:
@@ -66,8 +70,9 @@ class Generator:
             gaps.astype(bool) if gaps.any() else None,
             None if np.isnan(labels).any() else labels[:, 0].astype(np.int64),
         )
+        shifts = _shifts(residuals, labels)
         residuals = residuals if np.isnan(of_target).all() else np.hstack([residuals, of_target])
-        return cls(density, ResidualNoise.of(residuals), n_scaled)
+        return cls(density, ResidualNoise.of(residuals), n_scaled, shifts)
 
     def cells(self, module: Autoencoder, codes: Tensor) -> Tensor:
         """(n, k) -> (n, n_cells): cells drawn from ``p(x | z)``, with noise from ``modules.noise``."""
@@ -154,3 +159,15 @@ def _labels(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
     if batch.label_weight is not None:
         labels = torch.where(batch.label_weight > 0, labels, module.head(code).argmax(1))
     return labels.unsqueeze(1).to(code)
+
+
+def _shifts(residuals: NDArray, labels: NDArray) -> NDArray[np.float64]:
+    """Return the mean residual of each class, (n_classes, n_scaled), from residuals, (n, n_scaled), and labels."""
+    if np.isnan(labels).any():
+        return np.zeros((0, residuals.shape[1]))
+    index = labels[:, 0].astype(np.int64)
+    known = ~np.isnan(residuals)
+    sums, counts = np.zeros((2, index.max() + 1, residuals.shape[1]))
+    np.add.at(sums, index, np.nan_to_num(residuals).astype(np.float64))
+    np.add.at(counts, index, known)
+    return sums / (counts + PRIOR_ROWS)

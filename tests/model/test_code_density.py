@@ -68,3 +68,44 @@ def test_few_and_equal_codes_have_a_density(codes):
     drawn = CodeDensity(codes.astype(np.float32)).draw(200, np.random.RandomState(0))
     assert np.isfinite(drawn).all()
     np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.3)
+
+
+def of_classes(sizes, k=3, spread=0.2):
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    random = np.random.RandomState(0)
+    return 5.0 * labels[:, None] + spread * random.normal(size=(len(labels), k)), labels
+
+
+def test_codes_of_a_class_are_drawn_from_its_components():
+    codes, labels = of_classes([300, 4, 200])
+    density = CodeDensity(codes, labels=labels)
+    drawn = density.draw(5000, np.random.RandomState(0)).mean(1)
+    shares = [(np.abs(drawn - 5 * label) < 2).mean() for label in range(3)]
+    assert shares == pytest.approx([300 / 504, 4 / 504, 200 / 504], abs=0.03)
+    for label in range(3):
+        of_class = density.of_class(label).draw(300, np.random.RandomState(0))
+        assert np.abs(of_class.mean(0) - 5 * label).max() < 0.3
+        assert of_class.std(0) == pytest.approx(np.full(3, 0.2), rel=0.5)
+    assert density.of_class(3) is None
+
+
+def test_the_spread_of_a_class_of_one_row_is_that_of_the_others():
+    codes, labels = of_classes([300, 1])
+    for given in (codes, codes.astype(np.float32)):
+        drawn = CodeDensity(given, labels=labels).of_class(1).draw(2000, np.random.RandomState(0))
+        assert drawn.std(0) == pytest.approx(np.full(3, 0.2), rel=0.3)
+
+
+def test_equal_codes_of_classes_are_drawn_as_they_are():
+    density = CodeDensity(np.zeros((6, 2)), labels=np.array([0, 0, 0, 1, 1, 2]))
+    assert np.abs(density.draw(50, np.random.RandomState(0))).max() < 0.1
+
+
+def test_gaps_of_a_class_are_those_of_its_components():
+    codes, labels = of_classes([200, 200])
+    gaps = np.stack([labels == 1, np.zeros(400, dtype=bool)], 1)
+    density, random = CodeDensity(codes, gaps, labels), np.random.RandomState(0)
+    for label in (0, 1):
+        of_class = density.of_class(label)
+        drawn = of_class.draw_gaps(of_class.draw(200, random), random)
+        assert drawn.mean(0) == pytest.approx([label, 0], abs=0.05)
