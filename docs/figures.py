@@ -61,7 +61,7 @@ def write_tables(folder: Path) -> None:
     _write(folder / "unsupervised_codes.csv", _against_pca(unsupervised))
     _write(folder / "unsupervised_likelihood.csv", _against_linear(unsupervised))
     for measure, results in _by_measure(_result("tables_synthetic")["results"]).items():
-        _write(folder / f"synthetic_{measure}.csv", _by_way(results))
+        _write(folder / f"synthetic_{measure}.csv", _by_table(results))
     _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))
     _write(folder / "search_grids.csv", _searches(_result("search_grids")["results"]))
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
@@ -225,6 +225,14 @@ def _by_way(results: dict[str, dict[str, Any]]) -> list[list[str]]:
     ways = list(next(iter(results.values())))
     lines = [[table, *(_figure(of_way[way]) for way in ways)] for table, of_way in results.items()]
     return [["table", *ways], *lines]
+
+
+def _by_table(results: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Return the results of each method, one column per table and one with the mean."""
+    ways = list(next(iter(results.values())))
+    means = {way: sum(of_way[way] for of_way in results.values()) / len(results) for way in ways}
+    columns = _by_way(results | {"mean": means})
+    return [list(line) for line in zip(*columns, strict=True)]
 
 
 def _by_measure(results: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:

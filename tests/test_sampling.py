@@ -429,3 +429,14 @@ def test_rows_of_a_rare_class_are_like_those_of_the_fit(family):
     assert of_rare[:, 0].mean() == pytest.approx(rows[label == "rare", 0].mean(), abs=0.9)
     assert estimator.sample(400, 0, y="usual")[:, 0].mean() == pytest.approx(0, abs=0.2)
     assert (estimator.sample(4000, 0)[:, 0] > 3).mean() == pytest.approx((rows[:, 0] > 3).mean(), abs=0.015)
+
+
+@families
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_rows_on_condition_are_drawn_in_every_precision(family, precision):
+    rows = np.random.RandomState(0).normal(size=(60, 3)).astype(np.float32)
+    for task, y in (("classification", rows[:, 0] > 0), ("regression", rows[:, 0])):
+        estimator = tiny(family, task=task, precision=precision, max_iter=2).fit(rows, y)
+        drawn = estimator.sample(4, 0, y=1, given={1: 0.5})
+        assert np.isfinite(drawn).all()
+        assert (drawn[:, 1] == 0.5).all()
