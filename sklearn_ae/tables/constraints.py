@@ -120,7 +120,7 @@ class Inequality(Constraint):
     """A column that is never larger than another one.
 
     If both cells of a row are generated, they are exchanged where the condition is not met. If one is known, the other
-    one is set to it.
+    one is set to it. In a column of integers the new cell is rounded so that the condition holds.
 
     Parameters
     ----------
@@ -143,9 +143,9 @@ class Inequality(Constraint):
     def repaired(self, cells: Cells, free: Free) -> Cells:
         """Return columns of which the first one is not larger, where one of both cells is free."""
         is_wrong = ~self.is_met(cells)
-        low = np.where(is_wrong & free[0], cells[1], cells[0])
-        high = np.where(is_wrong & free[1], cells[0], cells[1])
-        return [low.astype(cells[0].dtype), high.astype(cells[1].dtype)]
+        # Whole numbers are rounded away from the other column: truncation could leave them on the wrong side of it.
+        lowered, raised = _as_dtype(cells[1], cells[0].dtype, np.floor), _as_dtype(cells[0], cells[1].dtype, np.ceil)
+        return [np.where(is_wrong & free[0], lowered, cells[0]), np.where(is_wrong & free[1], raised, cells[1])]
 
 
 @dataclass(frozen=True)
@@ -261,10 +261,18 @@ class Constraints:
         return {position: met[position] for position in columns}
 
     def _met(self, cells: dict[int, NDArray], free: Callable[[int], NDArray[np.bool_]]) -> dict[int, NDArray]:
-        for constraint, positions in zip(self.constraints, self.positions, strict=True):
-            repaired = constraint.repaired([cells[p] for p in positions], [free(p) for p in positions])
-            cells.update(zip(positions, repaired, strict=True))
+        # A repair can break an earlier constraint. A chain of k inequalities is sorted after k passes.
+        for _ in range(len(self.constraints) + 1):
+            for constraint, positions in zip(self.constraints, self.positions, strict=True):
+                repaired = constraint.repaired([cells[p] for p in positions], [free(p) for p in positions])
+                cells.update(zip(positions, repaired, strict=True))
+            if self._are_met(cells):
+                break
         return cells
+
+    def _are_met(self, cells: Mapping[int, NDArray]) -> bool:
+        of_each = zip(self.constraints, self.positions, strict=True)
+        return all(constraint.is_met([cells[p] for p in positions]).all() for constraint, positions in of_each)
 
 
 def _positions(constraint: Any, container: Container) -> list[int]:
@@ -284,6 +292,12 @@ def _as_numbers(column: NDArray) -> NDArray:
     if column.dtype == object and all(isinstance(value, int | float | np.number) for value in column.tolist()):
         return column.astype(np.float64)
     return column
+
+
+def _as_dtype(column: NDArray, dtype: np.dtype, rounding: Callable[[NDArray], NDArray]) -> NDArray:
+    """Return a column in a dtype, rounded if it changes to integers."""
+    is_rounded = dtype.kind in "iu" and column.dtype.kind == "f"
+    return (rounding(column) if is_rounded else column).astype(dtype)
 
 
 def _tuples(cells: Cells) -> list[tuple[Any, ...]]:

@@ -103,6 +103,42 @@ def test_an_inequality_exchanges_generated_cells_and_moves_the_free_one():
     assert high.tolist() == [2, 5, 5, 3]
 
 
+@pytest.mark.parametrize(
+    ("cells", "is_free", "expected"),
+    [
+        (([-1], [-1.5]), (True, False), ([-2], [-1.5])),
+        (([1.5], [1]), (False, True), ([1.5], [2])),
+        (([3], [2.5]), (True, False), ([2], [2.5])),
+        (([1], [0.5]), (True, True), ([0], [1.0])),
+        (([0.5], [0]), (True, True), ([0.0], [1])),
+    ],
+)
+def test_integers_are_rounded_to_the_side_where_an_inequality_holds(cells, is_free, expected):
+    columns, free = [np.array(column) for column in cells], [np.array([one]) for one in is_free]
+    repaired = Inequality("a", "b").repaired(columns, free)
+    assert [column.tolist() for column in repaired] == list(expected)
+    assert [column.dtype for column in repaired] == [column.dtype for column in columns]
+
+
+@pytest.mark.parametrize(
+    "constraints",
+    [
+        [Formula("sum", operator.add, ["a", "b"]), Inequality("b", "c"), Inequality("a", "b")],
+        [Inequality("b", "c"), Inequality("a", "b"), Formula("sum", operator.add, ["a", "b"])],
+        [Inequality("a", "b"), Formula("sum", operator.add, ["a", "b"]), Inequality("b", "c")],
+    ],
+    ids=["formula first", "formula last", "formula between"],
+)
+def test_constraints_that_share_columns_hold_in_any_order(constraints):
+    random = np.random.RandomState(0)
+    frame = pd.DataFrame(np.sort(random.normal(size=(N, 3))), columns=["a", "b", "c"])
+    model = tiny(constraints=constraints).fit(frame.assign(sum=frame["a"] + frame["b"]))
+    for rows in (model.sample(500, random_state=0), model.inverse_transform(3 * random.normal(size=(500, 2)))):
+        assert (rows["a"] <= rows["b"]).all()
+        assert (rows["b"] <= rows["c"]).all()
+        assert np.allclose(rows["sum"], rows["a"] + rows["b"])
+
+
 def test_combinations_are_replaced_by_the_most_similar_one():
     cells = [np.array(list("aabbc"), object), np.array(list("xxyyz"), object), np.array(list("12344"), object)]
     constraint = FixedCombinations(["p", "q", "r"]).learned(cells)
