@@ -56,10 +56,10 @@ class Ranges:
 
     def as_values(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return cells, (n, n_cells), within the range of their column and with its decimals."""
-        cells = self.within(cells)
+        cells = cells.copy()
         for j in np.flatnonzero(self.decimals >= 0).tolist():
             cells[:, j] = cells[:, j].round(self.decimals[j])
-        return cells
+        return self.within(cells)
 
     def _between(self, cells: NDArray[np.float64], low: NDArray, high: NDArray) -> NDArray[np.float64]:
         d = len(low)

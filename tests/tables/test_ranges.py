@@ -66,6 +66,8 @@ def test_cells_are_brought_into_range_as_far_as_asked():
     assert ranges.with_sign(cells).tolist() == [[0, -9.26, 0, 7, -3], [2.6, 3.14, -3.3, -7, 3]]
     assert ranges.within(cells).tolist() == [[1, -4, -2, 7, -3], [2.6, 3.14, -3.3, -7, 3]]
     assert ranges.as_values(cells).tolist() == [[1, -4, -2, 7, -3], [3, 3.1, -3.3, -7, 3]]
+    few = Ranges(np.array([0.6]), np.array([3.4]), np.array([0]))  # decimals of few rows may have been missed
+    assert few.as_values(np.array([[0.1], [2.7], [3.3]])).tolist() == [[0.6], [3], [3]]
 
 
 def table():
