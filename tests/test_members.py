@@ -103,7 +103,7 @@ def test_draws_of_missing_cells_are_dealt_among_the_members(fitted, monkeypatch)
 def test_generated_rows_are_of_all_members_in_random_order(fitted, monkeypatch):
     for k, member in enumerate(fitted.model_.members):
         monkeypatch.setattr(
-            member.generation,
+            member.sampler,
             "draw",
             lambda known, row, random, k=k: (np.full((len(row), X.shape[1]), 100.0 * k), None),
         )

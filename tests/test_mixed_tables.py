@@ -522,7 +522,7 @@ def test_a_class_that_no_row_is_of_is_named_by_its_label(family, labels):
     with torch.no_grad():
         model.module_.head.bias[np.searchsorted(model.classes_, labels[1])] = -100
     for asked, n in ((labels[1], 3), ([labels[0], labels[1]], 2)):
-        with pytest.raises(ValueError, match=f"got {labels[1]}, of which none of the rows"):
+        with pytest.raises(ValueError, match=f"got {labels[1]}, but none of the measured"):
             model.sample(n, random_state=0, y=asked)
 
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import ks_2samp
 
 from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
-from sklearn_ae.model.generation import Known
+from sklearn_ae.model.row_sampler import Known
 from tests.families import FAMILIES, families, tiny
 from tests.test_bad_input import check_refused, fitted
 
@@ -133,7 +133,7 @@ def test_a_cell_far_outside_conditions_like_the_largest(family):
 
 
 def test_known_numbers_are_encoded_at_their_level_among_generated_ones(model):
-    generation, n = model.model_.generation, 3
+    generation, n = model.model_.sampler, 3
     levels = np.tile([[0.05], [0.5], [0.95]], generation.n_scaled)
     values = generation.encoding.quantiles.at(levels)
     cells = np.column_stack([values, np.full((n, 6 - generation.n_scaled), np.nan)])
@@ -284,7 +284,7 @@ def test_wide_tables_have_noise_of_low_rank_and_keep_their_spread():
     random = np.random.RandomState(0)
     wide = random.normal(size=(300, 3)) @ random.normal(size=(3, 150)) + 0.5 * random.normal(size=(300, 150))
     estimator = tiny(n_components=3, hidden_layer_sizes=(32,), max_iter=20).fit(wide)
-    assert estimator.model_.generation.generator.noise.root.shape == (150, 64)
+    assert estimator.model_.sampler.distribution.noise.root.shape == (150, 64)
     rows = estimator.sample(600, 0)
     assert (rows.std(0) / wide.std(0)).mean() == pytest.approx(1, abs=0.04)
     covariance, found = np.cov(wide.T), np.cov(rows.T)
@@ -440,3 +440,20 @@ def test_rows_on_condition_are_drawn_in_every_precision(family, precision):
         drawn = estimator.sample(4, 0, y=1, given={1: 0.5})
         assert np.isfinite(drawn).all()
         assert (drawn[:, 1] == 0.5).all()
+
+
+def test_cells_that_calibrate_draws_are_no_gaps_of_generated_rows():
+    rows = np.random.RandomState(0).normal(size=(200, 4))
+    estimator = tiny(unseen_fraction=0.3).fit(rows)
+    assert not np.isnan(estimator.sample(100, 0, missing=True)).any()
+
+
+@families
+def test_unlabelled_rows_belong_to_the_class_that_is_predicted(family):
+    random = np.random.RandomState(0)
+    label = random.randint(2, size=400)
+    rows = random.normal(size=(400, 3)) + 6 * label[:, None]
+    given = np.where(random.uniform(size=400) < 0.7, -1, label)
+    estimator = family(2, unlabeled=-1, hidden_layer_sizes=(16,), max_iter=40, random_state=0).fit(rows, given)
+    assert (estimator.sample(300, 0, y=0).mean(1) < 3).mean() > 0.95
+    assert (estimator.sample(300, 0, y=1).mean(1) > 3).mean() > 0.95

@@ -14,7 +14,7 @@ from sklearn_ae.estimators import inputs
 from sklearn_ae.estimators.documentation import documented
 from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
 from sklearn_ae.estimators.fitting import fitted_model, partially_fitted_model
-from sklearn_ae.estimators.sampling import ImputesAndSamples
+from sklearn_ae.estimators.impute_and_sample import ImputesAndSamples
 from sklearn_ae.estimators.state import has_classes, has_head
 from sklearn_ae.model.summary import summary_of_codes
 

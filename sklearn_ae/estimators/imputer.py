@@ -22,7 +22,8 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
         corruption_level=0.25, unseen_fraction=0.05, learning_rate=0.02, max_iter=90, early_stopping=False)``, whose two
         members learn to fill masked cells [1]_.
     sample_posterior : bool, default=False
-        Whether cells are drawn, as uncertain as they are, and not expected: the way to multiple imputation [2]_.
+        Whether cells are filled with draws from their conditional distribution, as multiple imputation needs them
+        [2]_, and not with expected values.
     random_state : int, RandomState or None, default=None
         Seed of the fit, where ``estimator`` is None or has none of its own, and of the draws.
 

@@ -12,7 +12,7 @@ from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
 from sklearn_ae.estimators.inputs import check_random
 from sklearn_ae.estimators.parameters import Float
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
-from sklearn_ae.model.density import CodeResidualDensity, code_and_residual
+from sklearn_ae.model.code_residual_density import CodeResidualDensity, code_and_residual
 
 MOST_ROWS = 10_000  # training rows that the densities are fitted to
 FENCE = 1.5  # interquartile ranges below the first quartile (Tukey 1977)

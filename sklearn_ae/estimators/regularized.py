@@ -41,16 +41,16 @@ class RegularizedAutoencoder(BaseAutoencoder):
         Corruption of the rows while training; the clean row is reconstructed (a denoising autoencoder [3]_).
 
         - ``"mask"``: cells are hidden as if they were missing;
-        - ``"gaps"``: as ``"mask"`` in one half of the rows; in the other half those cells that are missing in another
-          row of the batch are hidden, and a tenth of the others. For tables whose cells are not missing completely at
-          random;
+        - ``"gaps"``: as ``"mask"`` in half of the rows. In the other half, the cells that are missing in another row of
+          the batch are hidden, and a tenth of the others. For tables whose cells are not missing completely at random;
         - ``"gaussian"``: Gaussian noise is added to standardised columns.
     corruption_level : float, default=0.0
         Fraction of hidden cells, in [0, 1), or standard deviation of the Gaussian noise. 0 means no corruption.
     unseen_fraction : float, default=0.0
-        Fraction of the known cells that training does not see, in [0, 1). The errors of imputed cells are measured on
-        them, so that ``impute(n_draws=...)`` draws cells as uncertain as they are. Otherwise they are measured on
-        validation rows, or, without these, on training rows, where they are smaller.
+        Fraction of the known cells that are left out of the training, in [0, 1), to calibrate the draws of
+        ``impute(n_draws=...)``. With 0, draws are calibrated on validation rows, or, without these, on training rows,
+        where errors are smaller. It has no effect for sparse matrices and other rows that are encoded when they are
+        read. A continued fit leaves out other cells, some of which the earlier fit has seen.
     %(shared_parameters)s
 
     Attributes

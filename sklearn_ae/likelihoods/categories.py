@@ -15,8 +15,8 @@ FEW = 256  # up to this number of categories, each is an encoder input; columns 
 WIDTH = 16  # of an embedding
 SCORES = 1 << 22  # category scores computed at once
 TEMPERATURES = np.geomspace(0.7, 6, 16)
-PRIOR_CELLS = 20  # a temperature is that of its column's cells and this number of cells of an average column
-LEAST = 1e-6  # smallest probability that is compared
+PRIOR_CELLS = 20  # pseudo-cells with the mean cost of all columns, which shrink the temperature of a column
+LEAST = 1e-6  # lower bound of a probability in the cost
 NEVER = -1e9  # log-probability of an impossible category, finite so that its gradient is
 
 

@@ -15,10 +15,10 @@ from sklearn_ae.training.apply import apply
 from sklearn_ae.training.batches import Rows, chunk_size
 from sklearn_ae.training.net import AutoencoderNet
 
-HIDDEN_FRACTION = 0.2  # of the known cells, hidden where training has seen them all
-PRIOR_CELLS = 50  # training cells that a column's error is taken from, beside the unseen cells
-FEW_CELLS = 5  # that are as optimistic as training cells, so that very few unseen cells do not decide
-LEAST_SHARE = 0.1  # of the squared error of a column, the least variance of its noise
+HIDDEN_FRACTION = 0.2  # fraction of the known cells of a row that are hidden from the encoder
+PRIOR_CELLS = 50  # pseudo-cells with the corrected training error, which shrink the error of a column
+FEW_CELLS = 5  # pseudo-cells with the training error, which shrink its correction if few cells are unseen
+LEAST_SHARE = 0.1  # smallest variance of the noise of a column, relative to its mean squared error
 
 
 class HiddenCells(NamedTuple):
@@ -60,7 +60,7 @@ class UnseenCells(NamedTuple):
 def without_some_cells(rows: Rows, fraction: float, random: np.random.RandomState) -> tuple[Rows, UnseenCells | None]:
     """Return training rows without a fraction of their known cells, and these cells.
 
-    Rows that are encoded when they are read are returned as they are.
+    Rows that are encoded when they are read, such as sparse ones, are returned as they are.
     """
     if not fraction or not rows.are_encoded:
         return rows, None
@@ -84,10 +84,10 @@ def hidden_cells(
 
 
 class Calibration(NamedTuple):
-    """Errors of imputed numbers, and temperatures of categories, at which drawn cells are as uncertain as they are.
+    """Noise of drawn numbers and temperatures of drawn categories, by the errors of hidden cells.
 
-    Several members share one calibration: draws come from all members in turn, which differ. So the noise of a number
-    is what the differences between the members leave of the error of their mean.
+    Members share one calibration. Draws come from all members in turn, so they vary by the differences between members
+    as well: the variance of the noise is the squared error of the mean of the members minus the variance between them.
     """
 
     errors: Tensor  # (n_scaled,) standard deviation of the noise of standardised columns
@@ -95,7 +95,7 @@ class Calibration(NamedTuple):
 
     @classmethod
     def none(cls, n_scaled: int) -> Self:
-        """Return what holds before a fit: noise of variance 1, and probabilities as they are."""
+        """Return the calibration before a fit: noise of variance 1, no temperatures."""
         return cls(torch.ones(n_scaled, dtype=torch.float32, device="cpu"), torch.empty(0, device="cpu"))
 
     @classmethod

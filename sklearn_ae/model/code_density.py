@@ -6,14 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from sklearn_ae.model.density import fitted_mixture
+from sklearn_ae.model.mixtures import mixture_of, mixture_of_classes
 
-CODES_PER_COMPONENT = 20  # at least, and
-CODES_PER_DIMENSION = 3  # times the dimensions of the code
-MANY_COMPONENTS = 40  # a mixture of more components has at least
-CODES_OF_MANY = 100  # codes per component
-MAX_PRODUCTS = 4e8  # multiplications of an iteration of the mixture: seconds for the whole fit
-TOLERANCE = 1e-2  # mean gain of log-likelihood per iteration at which the mixture has converged
 MAX_PATTERNS = 1000  # patterns of missing cells that are kept
 
 
@@ -37,7 +31,7 @@ class Density(NamedTuple):
     def of(cls, observed: Observed) -> "Density":
         """Fit a mixture to each class, and count the patterns by the probability of the component given the code."""
         codes = observed.codes.astype(np.float64)
-        mixture, classes = _mixture_of_classes(codes, observed.labels)
+        mixture, classes = mixture_of_classes(codes, observed.labels)
         if observed.gaps is None:
             return cls(mixture, np.zeros((1, 0), dtype=bool), np.ones((len(classes), 1)), classes)
         patterns, index, counts = np.unique(observed.gaps, axis=0, return_inverse=True, return_counts=True)
@@ -54,7 +48,7 @@ class Density(NamedTuple):
             return None
         mixture = self.mixture
         weights = mixture.weights_[own] / mixture.weights_[own].sum()
-        part = _mixture(weights, mixture.means_[own], mixture.covariances_[own])
+        part = mixture_of(weights, mixture.means_[own], mixture.covariances_[own])
         return Density(part, self.patterns, self.shares[own], self.classes[own])
 
 
@@ -131,49 +125,3 @@ class CodeDensity:
         """Return the density without the codes."""
         is_fitted = self._observed is not None or self._density is not None
         return {**self.__dict__, "_observed": None, "_density": self.fitted() if is_fitted else None}
-
-
-def _mixture_of_classes(
-    codes: NDArray[np.float64], labels: NDArray[np.int64] | None
-) -> tuple[GaussianMixture, NDArray[np.int64]]:
-    """Return the mixture of the mixtures of all classes, and the class of each component."""
-    n, k = codes.shape
-    if labels is None:
-        mixture = fitted_mixture(codes, _n_components(n, k), TOLERANCE)
-        return mixture, np.zeros(mixture.n_components, dtype=np.int64)
-    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    parts = [
-        fitted_mixture(codes[index == place], _n_components(count, k), TOLERANCE) for place, count in enumerate(counts)
-    ]
-    means = np.stack([codes[index == place].mean(0) for place in range(len(classes))])
-    pooled = (codes - means[index]).T @ (codes - means[index]) / n
-    covariances = [_shrunk(part, pooled, count, k) for part, count in zip(parts, counts, strict=True)]
-    weights = [part.weights_ * count / n for part, count in zip(parts, counts, strict=True)]
-    mixture = _mixture(
-        np.concatenate(weights), np.concatenate([part.means_ for part in parts]), np.concatenate(covariances)
-    )
-    return mixture, np.repeat(classes, [part.n_components for part in parts])
-
-
-def _shrunk(part: GaussianMixture, pooled: NDArray[np.float64], n: int, k: int) -> NDArray[np.float64]:
-    """Return the covariances of the mixture of a class; that of few codes is averaged with the one of all classes."""
-    if part.n_components > 1:
-        return part.covariances_
-    return (n * part.covariances_ + k * (pooled + part.reg_covar * np.eye(k))) / (n + k)
-
-
-def _mixture(weights: NDArray, means: NDArray, covariances: NDArray) -> GaussianMixture:
-    """Return a mixture of given components."""
-    mixture = GaussianMixture(len(weights))
-    mixture.weights_, mixture.means_, mixture.covariances_ = weights, means, covariances
-    lower = np.linalg.cholesky(covariances)
-    mixture.precisions_cholesky_ = np.linalg.inv(lower).transpose(0, 2, 1)
-    mixture.n_features_in_ = means.shape[1]
-    return mixture
-
-
-def _n_components(n: int, k: int) -> int:
-    """Return the number of components of the mixture of n codes of k dimensions."""
-    enough = n // max(CODES_PER_COMPONENT, CODES_PER_DIMENSION * k)
-    most = max(MANY_COMPONENTS, n // CODES_OF_MANY)
-    return max(1, min(enough, most, int(MAX_PRODUCTS / (n * k**2))))

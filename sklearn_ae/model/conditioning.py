@@ -8,11 +8,11 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_ae.model.code_density import CodeDensity
 
-CANDIDATES = 2048  # codes of the density that are weighed for each row
-LEAST_EFFECTIVE = 10  # candidates of a row: with fewer, its code starts at that of the encoder if it is more probable
-STEPS = (20, 60)  # of elliptical slice sampling; the second number is that of rows with fewer candidates
-MAX_SHRINKAGES = 30  # of an interval of angles
-BLOCK = 256  # rows whose candidates are weighed at once
+CANDIDATES = 2048  # draws of the density, from which the code of each row is resampled
+LEAST_EFFECTIVE = 10  # effective sample size of a row below which its steps may start from the code of the encoder
+STEPS = (20, 60)  # steps of elliptical slice sampling; the second number is for rows of small effective sample size
+MAX_SHRINKAGES = 30  # maximum number of proposals per step
+BLOCK = 256  # rows that are resampled at once
 
 # ``(codes, rows (m,)) -> (m, L)``: the log-likelihood of what is known of rows at L codes of each, (m, L, k), or at
 # the same codes, (1, L, k).

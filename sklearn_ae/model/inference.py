@@ -26,7 +26,7 @@ class Inference(ABC):
         """Return the inference with what it estimates from the training rows after training."""
 
     def calibrated(self, nets: Sequence[AutoencoderNet], trained: HiddenCells, unseen: HiddenCells | None) -> Self:
-        """Return the inference with what it measures on hidden cells of rows, from which several nets draw in turn.
+        """Return the inference with draws that are calibrated on hidden cells; all members share it.
 
         Parameters
         ----------

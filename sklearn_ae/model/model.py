@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sklearn_ae.model import readouts
-from sklearn_ae.model.generation import Generation, Target
-from sklearn_ae.model.generation import Known as Known
 from sklearn_ae.model.inference import Inference
 from sklearn_ae.model.readouts import Autoencoder, Batch, Readout
+from sklearn_ae.model.row_sampler import Known as Known
+from sklearn_ae.model.row_sampler import RowSampler, Target
 from sklearn_ae.modules.noise import drawn_from
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.encoding import Encoding
@@ -36,8 +36,8 @@ class Model:
         The skorch net, with the trained module.
     inference : Inference
         Log-likelihood and imputation with the module.
-    generation : Generation
-        Generation of rows with the module.
+    sampler : RowSampler
+        Sampler of rows of the module.
     random : RandomState
         Generator of the fit, for a fit that continues it.
     handle_unknown : {"ignore", "error"}
@@ -48,7 +48,7 @@ class Model:
     target: Target
     net: AutoencoderNet
     inference: Inference
-    generation: Generation
+    sampler: RowSampler
     random: np.random.RandomState
     handle_unknown: str
 
@@ -223,4 +223,4 @@ class Model:
         self, known: Known, row: NDArray[np.int64], random: np.random.RandomState
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
         """Return generated cells in the user's units and the gaps of the rows, each (n, n_cells)."""
-        return self.generation.draw(known, row, random)
+        return self.sampler.draw(known, row, random)

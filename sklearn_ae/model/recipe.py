@@ -32,7 +32,7 @@ class Recipe:
     optimizers : mapping of str to mapping
         Arguments of Adam for each phase.
     inference : Inference
-        Likelihood, generation and imputation with the trained module.
+        Likelihood and imputation with the trained module.
     unseen_fraction : float, default=0.0
         Fraction of the known cells that training does not see, to measure the errors of imputed cells.
     """

@@ -21,7 +21,7 @@ from sklearn_ae.warning import warn
 
 NO_HEAD = "y must be None after a fit without y, got a class or value: fit with y to generate rows of it"
 NO_TARGET = "y must be given to fit before it can be predicted, got a fit without y"
-FARTHEST = 100.0  # standard deviations of y; squares of larger values can't be compared in single precision
+FARTHEST = 100.0  # bound of requested values, in standard deviations of y: larger squares overflow
 
 
 class Target(ABC):

@@ -7,8 +7,8 @@ import numpy as np
 
 from sklearn_ae.model.calibration import hidden_cells, without_some_cells
 from sklearn_ae.model.ensemble import Ensemble, Model
-from sklearn_ae.model.generation import Generation, Generator
 from sklearn_ae.model.recipe import Course, Inference, Problem, Recipe
+from sklearn_ae.model.row_sampler import RowDistribution, RowSampler
 from sklearn_ae.model.samples import Samples
 from sklearn_ae.tables.encoding import Encoding, Schema
 from sklearn_ae.training.batches import Rows, cells_with_weights
@@ -83,6 +83,6 @@ def _model(
 ) -> Model:
     """Return the model of a trained net, with what is measured on training rows after training."""
     inference = copy.copy(inference).fit(net, rows, random)  # members share nothing
-    generator = Generator.fit(net, rows, problem.layout.n_scaled, inference.trained_codes, random)
-    generation = Generation(encoding, problem.target, net, generator)
-    return Model(encoding, problem.target, net, inference, generation, random, handle_unknown)
+    distribution = RowDistribution.fit(net, rows, problem.layout.n_scaled, inference.trained_codes, random)
+    sampler = RowSampler(encoding, problem.target, net, distribution)
+    return Model(encoding, problem.target, net, inference, sampler, random, handle_unknown)

@@ -28,7 +28,7 @@ class Request(NamedTuple):
         return KINDS[self.kind]((leading, *self.shape), generator=generator, dtype=dtype, device="cpu")
 
 
-EXTRA = 0.1  # of the cells that are known in both rows, masked where gaps are copied
+EXTRA = 0.1  # fraction of the remaining cells that are masked where gaps are copied
 
 KINDS = {"normal": torch.randn, "uniform": torch.rand}
 
@@ -163,15 +163,15 @@ class Masking(Corruption):
 
 
 class CopiedGaps(Corruption):
-    """Mask cells at random in one half of the rows, and as they are missing in other rows in the other half.
+    """Mask random cells in half of the rows, and copy the gaps of another row of the batch in the other half.
 
-    Cells that are missing together, or in rows of one kind, are then masked together, or for rows of that kind. A row
-    is equally likely to get the gaps of any row of its batch, and ``EXTRA`` of the other cells are masked at random.
+    So cells that are often missing together are masked together. The other row is drawn at random from the batch, and a
+    fraction ``EXTRA`` of the other cells is masked as well.
 
     Parameters
     ----------
     fraction : float
-        Fraction of the cells that are masked at random, in the first half. Without missing cells, this is all rows.
+        Fraction of random cells. In batches without missing cells they are masked in all rows.
     """
 
     def __init__(self, fraction: float) -> None:

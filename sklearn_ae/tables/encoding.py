@@ -17,9 +17,9 @@ from sklearn_ae.tables.schema import Layout
 from sklearn_ae.tables.schema import Schema as Schema
 from sklearn_ae.tables.sources import Source
 
-MAX_ROWS = 10_000  # from which quantiles and decimals are learned
-FEWEST_ROWS = 1000  # of these, in wide tables
-MAX_CELLS = 1 << 22  # of these rows
+MAX_ROWS = 10_000  # maximum number of rows that quantiles and decimals are learned from
+MAX_CELLS = 1 << 22  # maximum number of their cells, which reduces the number of rows of wide tables
+FEWEST_ROWS = 1000  # rows of the widest tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,7 @@ class Encoding:
         return self.scaler.decode(x)
 
     def decode_restored(self, x: Tensor) -> NDArray[np.float64]:
-        """Return the same, not negative in columns that were never negative in the fit, or not positive."""
+        """Return the same, clipped at 0 in columns that have only values of one sign."""
         return self.ranges.with_sign(self.scaler.decode(x))
 
     def decode_expected(self, x: Tensor) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn_ae.tables.sources import Source
 
 MAX_DECIMALS = 6
-N_FIRST = 100  # values on which columns without a limited number of decimals are found
+N_FIRST = 100  # values that are tried first, since most columns of many decimals are found by them
 
 
 class Ranges:
@@ -46,7 +46,7 @@ class Ranges:
         return cls(low, high, np.array([_decimals(column[~np.isnan(column)]) for column in sample.T], dtype=np.int64))
 
     def with_sign(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return cells, (n, n_cells), of which those of columns that never were negative are not, or never positive."""
+        """Return cells, (n, n_cells), clipped at 0 in columns that have only values of one sign."""
         low, high = np.where(self.low >= 0, 0.0, -np.inf), np.where(self.high <= 0, 0.0, np.inf)
         return self._between(cells, low, high)
 

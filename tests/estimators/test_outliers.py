@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_ae import AutoencoderOutlierDetector
 from sklearn_ae.estimators import outliers
-from sklearn_ae.model.density import CodeResidualDensity, code_and_residual
+from sklearn_ae.model.code_residual_density import CodeResidualDensity, code_and_residual
 from sklearn_ae.tables.sources import Array
 from tests.families import families, tiny
 

@@ -1,12 +1,15 @@
 """Calibration: drawn cells are as far from hidden ones as they are from each other."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from sklearn_ae.likelihoods.categories import Categorical
-from sklearn_ae.model.calibration import HiddenCells, without_some_cells
+from sklearn_ae.likelihoods.gaussian import UnitGaussian
+from sklearn_ae.model.calibration import Calibration, HiddenCells, without_some_cells
 from sklearn_ae.modules.noise import generator
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.batches import Rows
@@ -110,3 +113,17 @@ def test_a_column_with_few_cells_has_the_temperature_of_all():
     first, second = likelihood.temperatures(x, logits[None], weight).tolist()
     assert first > 5
     assert second > 3
+
+
+class Stubbed(HiddenCells):
+    """Hidden cells of value 0 that two members fill with 1 and 3."""
+
+    def outputs(self, nets):
+        return torch.stack([torch.full_like(self.x, 1.0), torch.full_like(self.x, 3.0)])
+
+
+def test_the_noise_of_members_is_the_error_of_their_mean_without_their_differences():
+    x = torch.zeros(50, 2)
+    net = SimpleNamespace(module_=SimpleNamespace(likelihood=UnitGaussian(2)))
+    errors = Calibration.fit([net, net], Stubbed(x, x, x + 1), None, 2).errors
+    assert errors.tolist() == pytest.approx([3**0.5] * 2)  # the mean is wrong by 2, and the members vary by 1

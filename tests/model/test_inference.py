@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import make_blobs
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder
-from sklearn_ae.model import code_density, generator
+from sklearn_ae.model import mixtures, row_distribution
 from sklearn_ae.model.code_density import CodeDensity
 from tests.families import INTRICATE, SMALL, VARIANTS, tiny
 
@@ -96,15 +96,15 @@ def test_a_density_must_be_fitted_before_codes_are_drawn():
 
 
 def test_large_tables_are_fitted_by_a_sample_of_their_codes(monkeypatch):
-    monkeypatch.setattr(generator, "MAX_ROWS", 50)
+    monkeypatch.setattr(row_distribution, "MAX_ROWS", 50)
     estimator = RegularizedAutoencoder(**SMALL).fit(X)
-    shapes = {array.shape for array in arrays_in(estimator.model_.generation.generator)}
+    shapes = {array.shape for array in arrays_in(estimator.model_.sampler.distribution)}
     assert (50, 2) in shapes
 
 
 def test_rows_of_more_weight_are_more_often_among_the_codes(monkeypatch):
-    seen, fitted = [], code_density.fitted_mixture
-    monkeypatch.setattr(code_density, "fitted_mixture", lambda codes, *how: seen.append(codes) or fitted(codes, *how))
+    seen, fitted = [], mixtures.fitted_mixture
+    monkeypatch.setattr(mixtures, "fitted_mixture", lambda codes, *how: seen.append(codes) or fitted(codes, *how))
     weight = np.where(np.arange(len(X)) < 40, 1.0, 1e-9)
     estimator = RegularizedAutoencoder(early_stopping=False, **SMALL).fit(X, sample_weight=weight)
     estimator.sample()
@@ -129,4 +129,4 @@ def test_errors_of_imputed_numbers_are_measured_on_hidden_cells(family):
     ("n", "k", "expected"), [(1, 2, 1), (19, 8, 1), (2000, 8, 40), (10_000, 8, 100), (10_000, 50, 16), (100, 50, 1)]
 )
 def test_a_mixture_has_as_many_components_as_the_codes_and_the_time_allow(n, k, expected):
-    assert code_density._n_components(n, k) == expected
+    assert mixtures._n_components(n, k) == expected

@@ -19,16 +19,16 @@ from sklearn_ae.training.apply import apply_with_noise as apply_with_noise
 from sklearn_ae.training.batches import Rows as Rows
 from sklearn_ae.training.net import AutoencoderNet as AutoencoderNet
 
-MAX_ROWS = 10_000  # training rows that are measured
-FEWEST_ROWS = 1000  # of these, in wide tables
-MAX_CELLS = 1 << 24  # of these rows
-PRIOR_ROWS = 5  # without residual, beside those of each class
+MAX_ROWS = 10_000  # maximum number of training rows that are measured
+MAX_CELLS = 1 << 24  # maximum number of their cells, which reduces the number of rows of wide tables
+FEWEST_ROWS = 1000  # rows that are measured in the widest tables
+PRIOR_ROWS = 5  # pseudo-rows without residual that shrink the mean residual of a class
 
 Codes = Callable[[Autoencoder, Batch], Tensor]  # the codes of rows, (n, k)
 
 
 @dataclass(frozen=True, eq=False)
-class Generator:
+class RowDistribution:
     """The distribution of codes ``p(z)``, and of cells ``p(x | z)``, as measured on training rows after training.
 
     Parameters

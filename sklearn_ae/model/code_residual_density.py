@@ -5,28 +5,13 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn import config_context
 from sklearn.covariance import LedoitWolf
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from sklearn_ae.model.mixtures import fitted_mixture
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
-
-MIXTURE_COMPONENTS = 10  # as in the experiments of Ghosh et al. (2020)
-
-
-def fitted_mixture(
-    codes: NDArray[np.float64], n_components: int = MIXTURE_COMPONENTS, tolerance: float = 1e-3
-) -> GaussianMixture:
-    """Return a Gaussian mixture of codes, (n, k)."""
-    n_distinct = len(np.unique(codes, axis=0))
-    if len(codes) == 1:  # a mixture needs two rows
-        codes = np.repeat(codes, 2, axis=0)
-    n_components = min(n_components, n_distinct)
-    mixture = GaussianMixture(n_components, tol=tolerance, init_params="k-means++", random_state=0)
-    with config_context(array_api_dispatch=False):  # k-means++ refuses to run with it
-        return mixture.fit(codes)
 
 
 def code_and_residual(module: Autoencoder, batch: Batch) -> Tensor:

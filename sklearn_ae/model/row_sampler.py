@@ -1,4 +1,4 @@
-"""Generated rows: a code, cells given the code, and the marginal distributions of the table."""
+"""Samples of rows: a code, cells given the code, and the marginal distributions of the table."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_ae.model.conditioning import conditioned_codes
-from sklearn_ae.model.generator import AutoencoderNet, Batch, CodeDensity, Rows, apply_with_noise
-from sklearn_ae.model.generator import Generator as Generator
+from sklearn_ae.model.row_distribution import AutoencoderNet, Batch, CodeDensity, Rows, apply_with_noise
+from sklearn_ae.model.row_distribution import RowDistribution as RowDistribution
 from sklearn_ae.model.targets import Target as Target
 from sklearn_ae.modules.noise import drawn_from
 from sklearn_ae.tables.encoding import Encoding
@@ -57,8 +57,8 @@ class Known(NamedTuple):
         return Known(*(part if part is None else part[first] for part in self)), index.ravel()
 
 
-class Generation:
-    """Generation of rows with one autoencoder.
+class RowSampler:
+    """Sampler of rows of one autoencoder.
 
     A code is drawn, then cells from ``p(x | z)``. Each number is then replaced by the value of its column at the same
     level: the quantile function of the column in the training rows follows the distribution function of the generated
@@ -73,15 +73,15 @@ class Generation:
         Meaning of y.
     net : AutoencoderNet
         The net with the trained module.
-    generator : Generator
+    distribution : RowDistribution
         Distribution of codes, and of cells given codes.
     """
 
-    def __init__(self, encoding: Encoding, target: Target, net: AutoencoderNet, generator: Generator) -> None:
+    def __init__(self, encoding: Encoding, target: Target, net: AutoencoderNet, distribution: RowDistribution) -> None:
         self.encoding = encoding
         self.target = target
         self.net = net
-        self.generator = generator
+        self.distribution = distribution
         self.n_scaled = encoding.layout.n_scaled
         self._quantiles: Quantiles | None = None
 
@@ -91,7 +91,7 @@ class Generation:
         if self._quantiles is None:  # all threads compute the same
             n = max(1, min(N_CALIBRATION, MAX_CELLS // self.encoding.layout.n_cells))
             random = np.random.RandomState(0)
-            cells = self._cells(self.generator.density.draw(n, random), random)
+            cells = self._cells(self.distribution.density.draw(n, random), random)
             self._quantiles = Quantiles.of(cells[:, : self.n_scaled])
         return self._quantiles
 
@@ -117,7 +117,7 @@ class Generation:
             Cells that would be missing in a training row of the same code. None if no training row has gaps.
         """
         codes, gaps = np.empty((len(row), self.net.module_.code.n_components)), None
-        values = known if not self.generator.density.has_classes else Known(known.cells)
+        values = known if not self.distribution.density.has_classes else Known(known.cells)
         encoded = None if values.is_empty else self._encoded(values)
         for density, own in self._densities(known, row):
             codes[own] = self._drawn_codes(density, encoded, row[own], random)
@@ -126,15 +126,15 @@ class Generation:
                 gaps = np.zeros((len(row), own_gaps.shape[1]), dtype=bool) if gaps is None else gaps
                 gaps[own] = own_gaps
         cells = self._cells(codes, random)
-        if known.target is not None and len(self.generator.shifts):
-            cells[:, : self.n_scaled] += self.generator.shifts[known.target[row]].astype(cells.dtype)
+        if known.target is not None and len(self.distribution.shifts):
+            cells[:, : self.n_scaled] += self.distribution.shifts[known.target[row]].astype(cells.dtype)
         if encoded is not None:
             cells = self._given(codes, cells, _taken(encoded, row))
         return self._decoded(cells), gaps
 
     def _densities(self, known: Known, row: NDArray[np.int64]) -> Iterator[tuple[CodeDensity, NDArray[np.int64]]]:
         """Yield the density of codes of each class, or that of all rows, and the places of the rows of it."""
-        density = self.generator.density
+        density = self.distribution.density
         if known.target is None or not density.has_classes:
             yield density, np.arange(len(row))
             return
@@ -143,8 +143,8 @@ class Generation:
             of_class = density.of_class(label)
             if of_class is None:
                 raise ValueError(
-                    f"y must hold classes of training rows, got {self._name(label)}, of which none of the rows is that "
-                    "were measured: fit anew with more rows of it"
+                    f"y must hold classes that training rows have, got {self._name(label)}, but none of the measured "
+                    "rows has it: fit anew with more rows of this class"
                 )
             yield of_class, np.flatnonzero(wanted == label)
 
@@ -168,13 +168,15 @@ class Generation:
         """Return cells drawn given codes, (n, n_cells), on the encoded scale."""
         rows, index = Rows(Batch(self._tensor(codes))), torch.arange(len(codes), device="cpu")
         with drawn_from(random):
-            return apply_with_noise(self.net, lambda module, batch: self.generator.cells(module, batch.x), rows, index)
+            return apply_with_noise(
+                self.net, lambda module, batch: self.distribution.cells(module, batch.x), rows, index
+            )
 
     def _given(self, codes: NDArray[np.float64], cells: NDArray, known: Batch) -> NDArray:
         """Return drawn cells given the residuals of the known ones, (n, n_cells)."""
         with torch.no_grad(), self.net.precision():
             module = self.net.module_.eval()
-            return self.generator.given(module, self._tensor(codes), self._tensor(cells), known).cpu().numpy()
+            return self.distribution.given(module, self._tensor(codes), self._tensor(cells), known).cpu().numpy()
 
     def _decoded(self, cells: NDArray) -> NDArray[np.float64]:
         """Return generated cells in the user's units, (n, n_cells)."""
@@ -191,7 +193,7 @@ class Generation:
     def _encoded(self, known: Known) -> Batch:
         """Return what is known, as the module reads it, with a target of values as the last cell."""
         parts = [self._encoded_cells(known.cells, known.n_rows)]
-        if self.generator.has_values:
+        if self.distribution.has_values:
             parts.append(_column(known.target, known.n_rows))
         x, observed = (self._tensor(np.hstack(arrays)) for arrays in zip(*parts, strict=True))
         return Batch(x * observed, observed=observed)
@@ -224,7 +226,7 @@ class Generation:
         starts = [0] * len(parts) if len(codes) == 1 else range(0, len(rows), size)
         with torch.no_grad(), self.net.precision():
             found = [
-                self.generator.log_density(module, self._tensor(codes[start : start + size]), _taken(known, part))
+                self.distribution.log_density(module, self._tensor(codes[start : start + size]), _taken(known, part))
                 for start, part in zip(starts, parts, strict=True)
             ]
         return torch.cat(found).double().cpu().numpy()
