@@ -157,7 +157,7 @@ def _labels(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
         return torch.full_like(code[:, :1], torch.nan)
     labels = batch.y
     if batch.label_weight is not None:
-        labels = torch.where(batch.label_weight > 0, labels, module.head(code).argmax(1))
+        labels = torch.where(batch.label_weight > 0, labels, module.predict(batch.x, batch.observed).argmax(1))
     return labels.unsqueeze(1).to(code)
 
 
