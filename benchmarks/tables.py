@@ -229,6 +229,9 @@ def drawn_by_iterations(rows: DataFrame) -> list[DataFrame]:
 def imputation(folder: Path) -> dict[str, dict[str, Figures]]:
     ways = {
         "AutoencoderImputer": lambda rows: AutoencoderImputer(random_state=0).fit_transform(rows),
+        "one member, random masks": lambda rows: AutoencoderImputer(
+            RegularizedAutoencoder(corruption_level=0.3, early_stopping=False, random_state=0)
+        ).fit_transform(rows),
         "VariationalAutoencoder": lambda rows: (
             VariationalAutoencoder(random_state=0, observation_noise="column").fit(rows).impute(rows)
         ),

@@ -62,6 +62,8 @@ def write_tables(folder: Path) -> None:
     _write(folder / "unsupervised_likelihood.csv", _against_linear(unsupervised))
     for measure, results in _by_measure(_result("tables_synthetic")["results"]).items():
         _write(folder / f"synthetic_{measure}.csv", _by_table(results))
+    for part, results in _result("conditional")["results"].items():
+        _write(folder / f"conditional_{part.replace(' ', '_')}.csv", _by_way(results))
     _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))
     _write(folder / "search_grids.csv", _searches(_result("search_grids")["results"]))
     _draw_searches(_result("search_curve")["results"], folder / "search.png")

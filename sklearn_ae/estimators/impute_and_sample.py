@@ -98,12 +98,14 @@ class ImputesAndSamples(AutoencoderState, ABC):
 
         Conditional codes are resampled by importance from the mixture and then moved by elliptical slice sampling
         [2]_, which leaves ``p(z | known)`` invariant. If so much is known of a row that almost no code of the mixture
-        explains it, these steps start from the code of the encoder.
+        explains it, the codes are corrected before by linear regression on the known numbers [3]_.
 
         References
         ----------
         .. [1] Ghosh, P. et al. (2020). From variational to deterministic autoencoders. ICLR. Section 4.
         .. [2] Murray, I., Adams, R. P. & MacKay, D. J. C. (2010). Elliptical slice sampling. AISTATS.
+        .. [3] Evensen, G. (2003). The ensemble Kalman filter: theoretical formulation and practical implementation.
+           Ocean Dynamics 53. Section 4.
         """
         n_samples = inputs.check_count("n_samples", n_samples)
         inputs.check_bool("missing", missing)

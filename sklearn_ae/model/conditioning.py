@@ -8,8 +8,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_ae.model.code_density import CodeDensity
 
-CANDIDATES = 2048  # draws of the density, from which the code of each row is resampled
-LEAST_EFFECTIVE = 10  # effective sample size of a row below which its steps may start from the code of the encoder
+LEAST_EFFECTIVE = 10  # effective sample size of a row below which its codes are corrected
 STEPS = (20, 60)  # steps of elliptical slice sampling; the second number is for rows of small effective sample size
 MAX_SHRINKAGES = 30  # maximum number of proposals per step
 BLOCK = 256  # rows that are resampled at once
@@ -17,6 +16,7 @@ BLOCK = 256  # rows that are resampled at once
 # ``(codes, rows (m,)) -> (m, L)``: the log-likelihood of what is known of rows at L codes of each, (m, L, k), or at
 # the same codes, (1, L, k).
 LogLikelihood = Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float64]]
+Correction = Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float64]]
 
 
 def conditioned_codes(
@@ -24,14 +24,15 @@ def conditioned_codes(
     log_likelihood: LogLikelihood,
     rows: NDArray[np.int64],
     random: np.random.RandomState,
-    encoded: NDArray[np.float64] | None = None,
+    n_candidates: int = 2048,
+    corrected: Correction | None = None,
 ) -> NDArray[np.float64]:
     """Draw codes from ``p(z | known) ~ p(z) p(known | z)``.
 
     Codes of the density are resampled by their likelihood. Steps of elliptical slice sampling (Murray, Adams & MacKay
     2010) follow, each within a component of the mixture that is drawn given the code, so that ``p(z | known)`` is
-    invariant. If much is known of a row, almost no code of the density explains it. Then the steps start from the code
-    of the encoder.
+    invariant. If much is known of a row, almost no code of the density explains it. Then the resampled codes are
+    corrected before these steps, if that makes them more probable.
 
     Parameters
     ----------
@@ -43,28 +44,59 @@ def conditioned_codes(
         The known row that each code is drawn for.
     random : RandomState
         Generator.
-    encoded : ndarray of shape (m, k), optional
-        Codes of the known rows by the encoder.
+    n_candidates : int, default=2048
+        Number of draws of the density, from which the codes of all rows are resampled.
+    corrected : callable, optional
+        ``(codes, rows) -> codes``: codes, (n, k), moved towards what is known of their rows.
 
     Returns
     -------
     codes : ndarray of shape (n, k)
         The codes.
     """
-    codes, few = _resampled(density, log_likelihood, rows, random)
-    if encoded is not None and few.any():
-        codes[few] = _more_probable(density.mixture, log_likelihood, codes[few], encoded[rows[few]], rows[few])
+    codes, few = _resampled(density.draw(n_candidates, random), log_likelihood, rows, random)
+    if corrected is not None and few.any():
+        moved = corrected(codes[few], rows[few])
+        codes[few] = _more_probable(density.mixture, log_likelihood, codes[few], moved, rows[few])
     for step in range(STEPS[1] if few.any() else STEPS[0]):
-        moved = np.flatnonzero(few) if step >= STEPS[0] else np.arange(len(rows))
-        codes[moved] = _slice_step(density.mixture, log_likelihood, codes[moved], rows[moved], random)
+        own = np.flatnonzero(few) if step >= STEPS[0] else np.arange(len(rows))
+        codes[own] = _slice_step(density.mixture, log_likelihood, codes[own], rows[own], random)
     return codes
 
 
+class LinearCorrection:
+    """Correction of codes by linear regression on cells, as in an ensemble Kalman filter (Evensen 2003, section 4).
+
+    Parameters
+    ----------
+    codes, cells : ndarray of shape (n, k), ndarray of shape (n, d)
+        Codes, and cells that were drawn given these codes.
+    """
+
+    def __init__(self, codes: NDArray[np.float64], cells: NDArray[np.float64]) -> None:
+        centred = cells - cells.mean(0)
+        self.covariance = centred.T @ centred / len(cells)
+        self.cross = centred.T @ (codes - codes.mean(0)) / len(cells)
+
+    def of(self, differences: NDArray[np.float64], observed: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the change of codes for differences of known and drawn cells, both (m, d) -> (m, k)."""
+        changes = np.zeros((len(differences), self.cross.shape[1]))
+        patterns, index = np.unique(observed, axis=0, return_inverse=True)
+        for place, known in enumerate(patterns):
+            rows = index.ravel() == place
+            if known.any():
+                weights = np.linalg.lstsq(self.covariance[np.ix_(known, known)], self.cross[known], rcond=1e-6)[0]
+                changes[rows] = differences[rows][:, known] @ weights
+        return changes
+
+
 def _resampled(
-    density: CodeDensity, log_likelihood: LogLikelihood, rows: NDArray[np.int64], random: np.random.RandomState
+    candidates: NDArray[np.float64],
+    log_likelihood: LogLikelihood,
+    rows: NDArray[np.int64],
+    random: np.random.RandomState,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return codes of the density, drawn by their likelihood, (n, k), and for which rows few of them had weight."""
-    candidates = density.draw(CANDIDATES, random)
+    """Return candidates, drawn by their likelihood, (n, k), and for which rows few of them had weight."""
     chosen, few = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=bool)
     distinct, index, counts = np.unique(rows, return_inverse=True, return_counts=True)
     places = np.split(np.argsort(index, kind="stable"), counts.cumsum()[:-1])

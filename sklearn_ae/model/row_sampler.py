@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_ae.model.conditioning import conditioned_codes
+from sklearn_ae.model.conditioning import Correction, LinearCorrection, conditioned_codes
 from sklearn_ae.model.row_distribution import AutoencoderNet, Batch, CodeDensity, Rows, apply_with_noise
 from sklearn_ae.model.row_distribution import RowDistribution as RowDistribution
 from sklearn_ae.model.targets import Target as Target
@@ -19,6 +19,9 @@ from sklearn_ae.tables.quantiles import Quantiles
 
 N_CALIBRATION = 10_000  # generated rows from which their quantiles are estimated
 MAX_CELLS = 1 << 22  # cells of these rows, at most
+CANDIDATES = (2048, 32_768)  # fewest and most codes from which those of known rows are resampled
+CANDIDATES_OF_ROWS = 1 << 17  # product of this number and the number of known rows, approximately
+N_REGRESSION = 2048  # generated rows by which codes are regressed on known numbers
 BLOCK = 2048  # rows whose cells are converted to the user's units at once
 DECODED_CELLS = 1 << 21  # cells that are decoded at once, approximately
 
@@ -158,7 +161,13 @@ class RowSampler:
         if known is None:
             return density.draw(len(row), random)
         likelihood = partial(self._log_likelihood, known=known)
-        return conditioned_codes(density, likelihood, row, random, self._codes(known))
+        correction = self._correction(known, random)
+        return conditioned_codes(density, likelihood, row, random, self._n_candidates(len(np.unique(row))), correction)
+
+    def _n_candidates(self, n_rows: int) -> int:
+        """Return the number of codes from which those of known rows are resampled: more for few rows."""
+        by_width = DECODED_CELLS // self.net.module_.likelihood.n_outputs
+        return int(np.clip(min(CANDIDATES_OF_ROWS // n_rows, by_width), *CANDIDATES))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the quantiles of generated numbers, which can be computed again."""
@@ -210,13 +219,19 @@ class RowSampler:
         x[:, numbers] = self.quantiles.at(levels)
         return x, (~np.isnan(cells)).astype(np.float64)
 
-    def _codes(self, known: Batch) -> NDArray[np.float64] | None:
-        """Return the codes of known cells, (m, k), or None if no cells are known."""
-        cells = slice(None, self.encoding.layout.n_cells)
-        if known.observed is None or not known.observed[:, cells].any():
-            return None
-        with torch.no_grad(), self.net.precision():
-            return self.net.module_.eval().encode(known.x[:, cells], known.observed[:, cells]).double().cpu().numpy()
+    def _correction(self, known: Batch, random: np.random.RandomState) -> Correction:
+        """Return a correction of codes by the differences of known and drawn numbers."""
+        n_cells = self.encoding.layout.n_cells
+        numbers = [*range(self.n_scaled), *range(n_cells, known.x.shape[1])]
+        codes = self.distribution.density.draw(N_REGRESSION, random)
+        linear = LinearCorrection(codes, self._cells(codes, random)[:, numbers].astype(np.float64))
+
+        def corrected(codes: NDArray[np.float64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            part = _taken(known, rows)
+            x, observed = (cells[:, numbers].double().cpu().numpy() for cells in (part.x, cast(Tensor, part.observed)))
+            return codes + linear.of(x - self._cells(codes, random)[:, numbers], observed > 0)
+
+        return corrected
 
     def _log_likelihood(self, codes: NDArray[np.float64], rows: NDArray[np.int64], known: Batch) -> NDArray[np.float64]:
         """Return the log-likelihood of what is known of rows, (m, L), at codes, (m, L, k), or (1, L, k) for all."""

@@ -6,7 +6,7 @@ from sklearn.mixture import GaussianMixture
 
 from sklearn_ae.model import conditioning
 from sklearn_ae.model.code_density import CodeDensity, Density
-from sklearn_ae.model.conditioning import conditioned_codes
+from sklearn_ae.model.conditioning import LinearCorrection, conditioned_codes
 
 MEAN, COVARIANCE = np.array([1.0, -0.5]), np.array([[1.0, 0.6], [0.6, 0.8]])
 MAP, NOISE = np.array([[1.0, 0.5], [0.3, -1.0]]), 0.3
@@ -34,6 +34,18 @@ def likelihood(values, noise=NOISE):
     return log_likelihood
 
 
+def correction(values, noise):
+    """Return a correction towards the values of the rows: (codes, rows) -> codes."""
+    random = np.random.RandomState(5)
+
+    def cells(codes):
+        return codes @ MAP.T + noise * random.normal(size=codes.shape)
+
+    codes = ONE.draw(5000, random)
+    linear = LinearCorrection(codes, cells(codes))
+    return lambda codes, rows: codes + linear.of(values[rows] - cells(codes), np.ones((len(rows), 2), dtype=bool))
+
+
 def posterior(value, noise=NOISE):
     precision = np.linalg.inv(COVARIANCE) + MAP.T @ MAP / noise**2
     covariance = np.linalg.inv(precision)
@@ -54,10 +66,9 @@ def test_codes_have_the_mean_and_the_covariance_of_the_posterior(noise):
 
 
 def test_steps_alone_move_codes_to_the_posterior(monkeypatch):
-    monkeypatch.setattr(conditioning, "CANDIDATES", 1)
     monkeypatch.setattr(conditioning, "STEPS", (60, 60))
     value = np.array([[1.5, 1.0]])
-    codes = conditioned_codes(ONE, likelihood(value, 0.1), np.zeros(2000, dtype=int), np.random.RandomState(0))
+    codes = conditioned_codes(ONE, likelihood(value, 0.1), np.zeros(2000, dtype=int), np.random.RandomState(0), 1)
     mean, covariance = posterior(value[0], 0.1)
     np.testing.assert_allclose((codes.mean(0) - mean) / np.sqrt(covariance.diagonal()), 0, atol=0.12)
     np.testing.assert_allclose(codes.std(0), np.sqrt(covariance.diagonal()), rtol=0.1)
@@ -96,25 +107,46 @@ def test_each_row_has_codes_of_its_own_in_its_place(monkeypatch):
     values = np.random.RandomState(1).normal(size=(8, 2))
     rows = np.random.RandomState(2).randint(8, size=400)
     means = np.stack([posterior(value, 0.05)[0] for value in values])
-    codes = conditioned_codes(ONE, likelihood(values, 0.05), rows, np.random.RandomState(0), means + 0.1)
+    codes = conditioned_codes(ONE, likelihood(values, 0.05), rows, np.random.RandomState(0))
     np.testing.assert_allclose(codes, means[rows], atol=0.3)
 
 
-def test_rows_that_few_candidates_explain_start_at_the_code_of_the_encoder():
+def test_corrected_codes_are_those_of_the_posterior():
+    value, noise = np.array([[3.0, -2.0]]), 0.02
+    moved = correction(value, noise)(ONE.draw(4000, np.random.RandomState(0)), np.zeros(4000, dtype=int))
+    mean, covariance = posterior(value[0], noise)
+    np.testing.assert_allclose((moved.mean(0) - mean) / np.sqrt(covariance.diagonal()), 0, atol=0.3)
+    np.testing.assert_allclose(moved.std(0), np.sqrt(covariance.diagonal()), rtol=0.1)
+
+
+def test_cells_that_are_not_known_correct_nothing():
+    random = np.random.RandomState(0)
+    codes = random.normal(size=(3000, 2))
+    linear = LinearCorrection(codes, np.column_stack([codes[:, 0], codes.sum(1)]))
+    differences = np.array([[1.0, 7.0], [7.0, 1.0], [7.0, 7.0]])
+    found = linear.of(differences, np.array([[True, False], [False, True], [False, False]]))
+    np.testing.assert_allclose(found, [[1, 0], [0.5, 0.5], [0, 0]], atol=0.06)
+
+
+def test_rows_that_few_candidates_explain_are_corrected(monkeypatch):
+    monkeypatch.setattr(conditioning, "STEPS", (0, 0))
     values, rows, noise = np.array([[3.0, -2.0], [1.0, 0.5]]), np.tile([0, 1], 1500), 0.02
     means = np.stack([posterior(value, noise)[0] for value in values])
-    codes = conditioned_codes(ONE, likelihood(values, noise), rows, np.random.RandomState(0), means + 0.1)
     spread = np.sqrt(posterior(values[0], noise)[1].diagonal())
+    how = likelihood(values, noise), rows, np.random.RandomState(0), 500
+    codes = conditioned_codes(ONE, *how, correction(values, noise))
     for row, mean in enumerate(means):
-        np.testing.assert_allclose((codes[rows == row].mean(0) - mean) / spread, 0, atol=0.3)
-        np.testing.assert_allclose(codes[rows == row].std(0), spread, rtol=0.3)
+        np.testing.assert_allclose((codes[rows == row].mean(0) - mean) / spread, 0, atol=0.5)
+    assert np.abs(codes - means[rows]).mean() < 0.3 * np.abs(conditioned_codes(ONE, *how) - means[rows]).mean()
 
 
-def test_rows_that_many_candidates_explain_do_not_start_at_the_code_of_the_encoder(monkeypatch):
-    monkeypatch.setattr(conditioning, "STEPS", (0, 0))
-    encoded = np.full((1, 2), 0.123)
-    codes = conditioned_codes(ONE, likelihood(np.ones((1, 2))), np.zeros(50, int), np.random.RandomState(0), encoded)
-    assert not (codes == 0.123).any()
+def test_rows_that_many_candidates_explain_are_not_corrected():
+    def refused(codes, rows):
+        raise AssertionError
+
+    conditioned_codes(
+        ONE, likelihood(np.ones((1, 2)), 1.0), np.zeros(50, int), np.random.RandomState(0), corrected=refused
+    )
 
 
 def test_codes_of_a_row_that_no_code_explains_are_those_of_the_density():
