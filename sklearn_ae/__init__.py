@@ -4,6 +4,7 @@ from sklearn_ae.estimators.adversarial import AdversarialAutoencoder
 from sklearn_ae.estimators.imputer import AutoencoderImputer
 from sklearn_ae.estimators.outliers import AutoencoderOutlierDetector
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
+from sklearn_ae.estimators.saved import load
 from sklearn_ae.estimators.variational import VariationalAutoencoder
 from sklearn_ae.parallel import StackingBackend as StackingBackend  # registers itself with joblib
 
@@ -15,4 +16,5 @@ __all__ = [
     "RegularizedAutoencoder",
     "VariationalAutoencoder",
     "__version__",
+    "load",
 ]

@@ -7,11 +7,11 @@ from sklearn.base import clone
 from sklearn.utils import Tags
 
 from sklearn_ae.estimators.base import BaseAutoencoder
-from sklearn_ae.estimators.fitted import FittedAside
 from sklearn_ae.estimators.inputs import check_random
+from sklearn_ae.estimators.saved import Saved
 
 
-class AroundAutoencoder(FittedAside, ABC):
+class AroundAutoencoder(Saved, ABC):
     """An estimator with an autoencoder inside: ``estimator``, or a default one, fitted as ``estimator_``."""
 
     estimator: BaseAutoencoder | None

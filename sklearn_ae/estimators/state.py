@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from sklearn_ae.estimators.fitted import FittedAside
+from sklearn_ae.estimators.saved import Saved
 from sklearn_ae.estimators.settings import Settings
 from sklearn_ae.model.model import Model
 from sklearn_ae.model.problem import Problem
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class AutoencoderState(Settings, FittedAside, BaseEstimator, ABC):
+class AutoencoderState(Settings, Saved, BaseEstimator, ABC):
     """The state of an autoencoder: its parameters, its recipe, and attributes that are read from the fitted model.
 
     Attributes

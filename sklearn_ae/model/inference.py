@@ -13,7 +13,7 @@ from sklearn_ae.model.calibration import Calibration, HiddenCells
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.training.batches import Rows as Rows
-from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.net import AutoencoderNet as AutoencoderNet
 
 ACTIVE_STD = 0.01  # of an active dimension of a code that is a point, relative to the largest one
 

@@ -11,19 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sklearn_ae.model import readouts
-from sklearn_ae.model.inference import Inference
+from sklearn_ae.model.inference import AutoencoderNet, Inference
 from sklearn_ae.model.readouts import Autoencoder, Batch, Readout
 from sklearn_ae.model.row_sampler import Known as Known
 from sklearn_ae.model.row_sampler import RowSampler, Target
 from sklearn_ae.modules.noise import drawn_from
+from sklearn_ae.persistence.state import Stored
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.encoding import Encoding
 from sklearn_ae.training.apply import apply
-from sklearn_ae.training.net import AutoencoderNet
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Stored):
     """A fitted autoencoder. It holds no training rows.
 
     Parameters

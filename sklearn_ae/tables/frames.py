@@ -11,11 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.dtypes import (
+    REFUSED,
+    TEMPORAL,
+    TOO_WIDE,
+    WIDEST,
+    converted_to,
+    is_arrow_dictionary,
+    is_exotic,
+    is_sparse,
+    plain,
+    within,
+)
+from sklearn_ae.tables.empty_frames import pandas_columns, pandas_frame, polars_columns, polars_frame
 from sklearn_ae.tables.sources import BLOCK, Frame, Source
-
-TEMPORAL = (nw.Date, nw.Datetime, nw.Duration, nw.Time)
-TOO_WIDE = (nw.Int128, nw.UInt128)
-REFUSED = (nw.Binary, nw.List, nw.Struct, nw.Array)
 
 
 class FrameContainer(Container):
@@ -150,7 +159,7 @@ class FrameContainer(Container):
 
     def column_with(self, position: int, cells: list[Any], where: NDArray[np.bool_]) -> Any:
         """Return a native column with other cells in some rows, or None if its dtype can't hold them exactly."""
-        converted = _converted(np.fromiter(cells, dtype=object, count=len(cells)), self.dtypes[position])
+        converted = converted_to(np.fromiter(cells, dtype=object, count=len(cells)), self.dtypes[position])
         if converted != cells:
             return None
         with np.errstate(over="ignore"):
@@ -168,7 +177,7 @@ class FrameContainer(Container):
         if not len(cells):
             return self._native_part(position)
         for dtype in (own, *self._wider(position, gaps, fitted)):
-            converted = _converted(cells, dtype)
+            converted = converted_to(cells, dtype)
             if converted is not None:
                 return self._native_column(converted, position, gaps, dtype)
         raise ValueError(
@@ -201,10 +210,10 @@ class PandasContainer(FrameContainer):
         self.native_dtypes = list(frame.dtypes)  # a pickled frame of pandas forgets the byte order
 
     def _readable(self) -> Any:
-        exotic = [position for position, dtype in enumerate(self.native.dtypes) if _is_exotic(dtype)]
+        exotic = [position for position, dtype in enumerate(self.native.dtypes) if is_exotic(dtype)]
         frame = self.native.copy(deep=False) if exotic else self.native
         for position in exotic:
-            frame.isetitem(position, _plain(frame.iloc[:, position]))
+            frame.isetitem(position, plain(frame.iloc[:, position]))
         return frame
 
     def _is_complex(self, position: int) -> bool:
@@ -229,12 +238,21 @@ class PandasContainer(FrameContainer):
         """Return the names and dtypes without the rows."""
         return PandasContainer(self.native.head(0).copy())  # a slice may keep the whole DataFrame in memory
 
+    def saved_state(self) -> dict[str, Any]:
+        """Return names and dtypes as plain data."""
+        return pandas_columns(self.native)
+
+    @classmethod
+    def from_saved_state(cls, state: dict[str, Any]) -> "PandasContainer":
+        """Return a container without rows."""
+        return cls(pandas_frame(state))
+
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
         """Return a table of this kind, with the dtypes of this one and the row index of ``like``."""
         index = like.index if hasattr(like, "iloc") else None  # the attribute "index" of a list is a method
         series = type(self.native.iloc[:, 0])
         made = {
-            name: series(_within(values, dtype), dtype=native, index=index)
+            name: series(within(values, dtype), dtype=native, index=index)
             for name, values, dtype, native in zip(self.names, columns, self.dtypes, self.native_dtypes, strict=True)
         }
         return type(self.native)(made, columns=self.native.columns, index=index)
@@ -287,11 +305,11 @@ class PandasContainer(FrameContainer):
         if gaps.all() and dtype != self.dtypes[position]:
             made = nw.new_series("filled", cells, dtype, backend=self.frame.implementation).to_native()
             return made.set_axis(column.index)
-        if _is_sparse(column.dtype):  # such columns can't be written to
+        if is_sparse(column.dtype):  # such columns can't be written to
             dense = column.sparse.to_dense().to_numpy(copy=True)
             dense[gaps] = cells
             return type(column)(dense, dtype=column.dtype, index=column.index)
-        if gaps.all() and _is_arrow_dictionary(column.dtype):  # pandas can't write to an empty dictionary
+        if gaps.all() and is_arrow_dictionary(column.dtype):  # pandas can't write to an empty dictionary
             return type(column)(cells, dtype=column.dtype, index=column.index)
         if dtype != self.dtypes[position]:
             column = nw.from_native(column, series_only=True).cast(dtype).to_native()
@@ -319,11 +337,20 @@ class OtherContainer(FrameContainer):
         """Return the names and dtypes without the rows."""
         return OtherContainer(self.frame.head(0).clone().to_native())
 
+    def saved_state(self) -> dict[str, Any]:
+        """Return names and dtypes as plain data."""
+        return {"columns": polars_columns(self.frame)}
+
+    @classmethod
+    def from_saved_state(cls, state: dict[str, Any]) -> "OtherContainer":
+        """Return a container without rows."""
+        return cls(polars_frame(state["columns"]))
+
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
         """Return a table of this kind, with the dtypes of this one."""
         backend = self.frame.implementation
         series = [
-            nw.new_series(name, _within(values, dtype), None if dtype == nw.Unknown else dtype, backend=backend)
+            nw.new_series(name, within(values, dtype), None if dtype == nw.Unknown else dtype, backend=backend)
             for name, values, dtype in zip(self.names, columns, self.dtypes, strict=True)
         ]
         return nw.concat([one.to_frame() for one in series], how="horizontal").to_native()
@@ -378,69 +405,3 @@ def frame_container(frame: Any) -> FrameContainer:
 def is_frame(X: Any) -> bool:
     """Whether X is a DataFrame of a library that narwhals supports."""
     return nw.dependencies.is_into_dataframe(X)
-
-
-# Dtypes, and the values that they can hold
-
-WIDEST = {
-    nw.Int64: lambda dtype: dtype.is_signed_integer(),
-    nw.UInt64: lambda dtype: dtype.is_unsigned_integer(),
-    nw.Float64: lambda dtype: dtype.is_float(),
-}
-LARGEST = {
-    nw.Float16: float(np.finfo(np.float16).max),
-    nw.Float32: float(np.finfo(np.float32).max),
-    nw.Float64: float(np.finfo(np.float64).max),
-}
-
-# Types of the cells that a dtype admits; others admit all types.
-ADMITTED: dict[Any, set[type]] = {nw.Boolean: {bool}, nw.String: {str}, nw.Unknown: set()}
-PLAIN = {bool, int, float, str}  # types of cells that no column of times or lists admits
-
-
-def _is_exotic(dtype: Any) -> bool:
-    """Whether a pandas dtype holds numbers or categories but is not supported by narwhals."""
-    if isinstance(dtype, np.dtype):
-        return dtype.kind in "iuf" and (not dtype.isnative or dtype.itemsize > 8)
-    return _is_sparse(dtype) or _is_arrow_dictionary(dtype)  # of Arrow
-
-
-def _is_arrow_dictionary(dtype: Any) -> bool:
-    return str(dtype).startswith("dictionary<")
-
-
-def _is_sparse(dtype: Any) -> bool:
-    return str(dtype).startswith("Sparse[")
-
-
-def _plain(column: Any) -> Any:
-    """Return a pandas column in a dtype that narwhals supports."""
-    column = column.sparse.to_dense() if _is_sparse(column.dtype) else column
-    if not isinstance(column.dtype, np.dtype):
-        known = column.dropna().astype("category")  # pandas can't convert a dictionary with gaps
-        return column.astype(object).astype(known.dtype)
-    return column.astype(column.dtype.newbyteorder("=") if column.dtype.itemsize <= 8 else np.float64)
-
-
-def _within(values: NDArray, dtype: Any) -> Any:
-    """Return values clipped to the range of a dtype of floats."""
-    if values.dtype == object:
-        return values.tolist()
-    return np.clip(values, -LARGEST[type(dtype)], LARGEST[type(dtype)]) if type(dtype) in LARGEST else values
-
-
-def _converted(cells: NDArray, dtype: Any) -> list[Any] | None:
-    """Return cells as values of a dtype, rounded for integers, or None if the dtype can't hold them."""
-    kinds = set(map(type, cells.tolist()))
-    are_numbers = kinds <= {int, float, bool}
-    if dtype.is_integer():
-        limits = np.iinfo(str(dtype).lower())
-        integers = [round(cell) for cell in cells.tolist()] if are_numbers else [limits.max + 1]
-        return integers if limits.min <= min(integers) and max(integers) <= limits.max else None
-    if dtype.is_float():
-        return cells.tolist() if are_numbers and max(map(abs, cells.tolist())) <= LARGEST[type(dtype)] else None
-    if dtype == nw.Enum:
-        return cells.tolist() if set(cells.tolist()) <= set(dtype.categories) else None
-    if type(dtype) in (*TEMPORAL, *REFUSED) and kinds & PLAIN:
-        return None
-    return cells.tolist() if kinds <= ADMITTED.get(type(dtype), kinds) else None

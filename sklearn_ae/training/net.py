@@ -12,6 +12,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.exceptions import DeviceWarning
+from skorch.history import History
 from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
@@ -27,6 +28,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1 + cos(pi * progress)),  # Loshchilov & Hutter (2017), eq. 5
     "constant": lambda progress: 1.0,
 }
+AFTER_TRAINING = ("history", "first_epoch_", "optimizer_states")  # parts of a saved state
 
 
 class AutoencoderNet(NeuralNet):
@@ -93,9 +95,39 @@ class AutoencoderNet(NeuralNet):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the net, on the CPU if torch can't reach its device."""
-        super().__setstate__({**state, "device": _at_hand(state["device"])})
+        super().__setstate__({**state, "device": at_hand(state["device"])})
         if self.initialized_:
             self.renew_step()
+
+    def saved_state(self) -> dict[str, Any]:
+        """Return what :meth:`from_saved_state` makes the net from. Callbacks belong to the training."""
+        names = ("module_", "phases", "validation_phase", "optimizers", "schedule", "seed", "autocast")
+        return {
+            **{name: getattr(self, name) for name in (*names, "batch_size", "max_epochs", "verbose")},
+            "device": str(self.device),
+            "history": [dict(epoch) for epoch in self.history],
+            "first_epoch_": self.first_epoch_,
+            "optimizer_states": [getattr(self, name).state_dict() for name in self._optimizer_names()],
+        }
+
+    @classmethod
+    def from_saved_state(cls, state: dict[str, Any]) -> "AutoencoderNet":
+        """Return a net of a saved state, on the CPU if torch can't reach its device."""
+        state = {**state, "device": at_hand(state["device"])}
+        history, first_epoch, optimizer_states = (state.pop(name) for name in AFTER_TRAINING)
+        net = cls(state.pop("module_"), **state).initialize()
+        net._check_shapes()
+        net.history_, net.first_epoch_ = History(history), first_epoch
+        for name, of_optimizer in zip(net._optimizer_names(), optimizer_states, strict=True):
+            getattr(net, name).load_state_dict(of_optimizer)
+        return net
+
+    @torch.no_grad()
+    def _check_shapes(self) -> None:
+        """Raise unless a row can be encoded and decoded."""
+        module = self.module_.eval()
+        row = next(module.parameters()).new_zeros(1, module.likelihood.n_cells)
+        module.likelihood.estimate(module.decoder(module.encode(row)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "AutoencoderNet":
         """Copy the net on its device, including what can't be pickled."""
@@ -234,7 +266,7 @@ class AutoencoderNet(NeuralNet):
         return shown
 
 
-def _at_hand(device: Any) -> Any:
+def at_hand(device: Any) -> Any:
     """Return the device if torch can reach it, the CPU otherwise."""
     try:
         torch.empty(0, device=device)

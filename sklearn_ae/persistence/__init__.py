@@ -1,0 +1,1 @@
+"""Fitted estimators as files that hold data and no code."""

@@ -1,0 +1,100 @@
+"""The columns of an empty DataFrame as plain data, and back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+
+def pandas_columns(frame: Any) -> dict[str, Any]:
+    """Return names and dtypes of a DataFrame of pandas as lists, tuples and constants."""
+    import pandas as pd
+
+    if type(frame) is not pd.DataFrame:
+        raise ValueError(f"the table of the fit must be a DataFrame of pandas or polars to be saved, got {type(frame)}")
+    return {
+        "names": frame.columns.tolist(),
+        "index names": list(frame.columns.names),
+        "dtypes": [_state_of(dtype) for dtype in frame.dtypes],
+    }
+
+
+def pandas_frame(columns: dict[str, Any]) -> Any:
+    """Return an empty DataFrame of pandas with these columns."""
+    import pandas as pd
+
+    names, dtypes = columns["names"], map(_dtype_of, columns["dtypes"])
+    frame = pd.DataFrame({place: pd.Series([], dtype=dtype) for place, dtype in enumerate(dtypes)})
+    frame.columns = pd.Index(names)  # a MultiIndex if they are tuples
+    frame.columns.names = columns["index names"]
+    return frame
+
+
+def _state_of(dtype: Any) -> tuple[Any, ...]:
+    """Return a dtype of pandas as a tuple of constants."""
+    import pandas as pd
+
+    if isinstance(dtype, np.dtype):
+        return "numpy", dtype.str
+    if isinstance(dtype, pd.CategoricalDtype):
+        categories = dtype.categories
+        return (
+            "category",
+            None if categories is None else (categories.tolist(), _state_of(categories.dtype)),
+            dtype.ordered,
+        )
+    if isinstance(dtype, pd.StringDtype):
+        return "string", dtype.storage, dtype.na_value is pd.NA
+    if isinstance(dtype, pd.SparseDtype):
+        return "sparse", _state_of(dtype.subtype), dtype.fill_value
+    if not _is_named(dtype):
+        raise ValueError(f"the columns of the fit must have dtypes that have a name to be saved, got {dtype!r}")
+    return "named", str(dtype)
+
+
+def _is_named(dtype: Any) -> bool:
+    """Whether pandas knows a dtype by its name."""
+    import pandas as pd
+
+    try:
+        return bool(pd.api.types.pandas_dtype(str(dtype)) == dtype)
+    except (TypeError, NotImplementedError):
+        return False
+
+
+def _dtype_of(state: Sequence[Any]) -> Any:
+    import pandas as pd
+
+    kind, *parts = state
+    if kind == "category":
+        known, ordered = parts
+        return pd.CategoricalDtype(None if known is None else pd.Index(known[0], dtype=_dtype_of(known[1])), ordered)
+    if kind == "string":
+        storage, has_na = parts
+        return pd.StringDtype(storage, pd.NA if has_na else np.nan)
+    if kind == "sparse":
+        return pd.SparseDtype(_dtype_of(parts[0]), parts[1])
+    return np.dtype(parts[0]) if kind == "numpy" else pd.api.types.pandas_dtype(parts[0])
+
+
+def polars_columns(frame: nw.DataFrame[Any]) -> list[tuple[Any, ...]]:
+    """Return names and dtypes of a DataFrame of polars."""
+    if frame.implementation is not nw.Implementation.POLARS:
+        raise ValueError(
+            f"the table of the fit must be a DataFrame of pandas or polars to be saved, got {frame.implementation}"
+        )
+    columns = []
+    for name, dtype in frame.schema.items():
+        if str(dtype) != type(dtype).__name__ and not isinstance(dtype, nw.Enum):
+            raise ValueError(f"column {name!r} must have a dtype without parameters to be saved, got {dtype}")
+        columns.append((name, type(dtype).__name__, list(getattr(dtype, "categories", ()))))
+    return columns
+
+
+def polars_frame(columns: Sequence[tuple[Any, ...]]) -> Any:
+    """Return an empty DataFrame of polars with these columns."""
+    dtypes = {
+        name: nw.Enum(categories) if kind == "Enum" else getattr(nw, kind)() for name, kind, categories in columns
+    }
+    return nw.DataFrame.from_dict({name: [] for name in dtypes}, dtypes, backend="polars").to_native()
