@@ -755,3 +755,33 @@ def test_weights_count_in_mini_batches(family):
         score[name] = tiny(family, **settings).fit(clusters, sample_weight=weight).score_samples(clusters)
     assert score["first"][:30].mean() > score["second"][:30].mean()
     assert score["second"][30:].mean() > score["first"][30:].mean()
+
+
+# Tensors
+
+
+def test_tensors_are_taken_as_arrays():
+    of_arrays = tiny().fit(X, Y, sample_weight=Y + 1.0)
+    of_tensors = tiny().fit(torch.tensor(X), torch.tensor(Y), sample_weight=torch.tensor(Y + 1.0))
+    assert (of_tensors.transform(torch.tensor(X)) == of_arrays.transform(X)).all()
+    codes = of_arrays.transform(X)
+    assert (of_tensors.inverse_transform(torch.tensor(codes)) == of_arrays.inverse_transform(codes)).all()
+
+
+def test_tensors_of_bfloat16_are_taken_as_single_precision():
+    rows = torch.tensor(X).bfloat16()
+    assert (tiny().fit(rows).transform(rows) == tiny().fit(rows.float().numpy()).transform(rows.float().numpy())).all()
+
+
+@pytest.mark.parametrize("place", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        (lambda tensor: tensor.requires_grad_(), r"must not require a gradient.*detach\(\)"),
+        (lambda tensor: tensor.to_sparse(), r"must be dense.*to_dense\(\)"),
+    ],
+)
+def test_tensors_that_can_not_be_arrays_are_refused(place, refused, words):
+    given = {"X": X, "y": VALUES, "sample_weight": Y + 1.0}
+    with pytest.raises(TypeError, match=words):
+        tiny(task="regression").fit(**{**given, place: refused(torch.tensor(given[place]))})

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import type_of_target
@@ -21,7 +22,7 @@ MANY_CLASSES = 50  # number of numeric classes from which on y probably holds va
 
 def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
     """Return y as an array of shape (n,), finite in labelled rows, with NaN for missing values."""
-    y = with_nan(y) if isinstance(y, np.ma.MaskedArray) else y
+    y = with_nan(y) if isinstance(y, np.ma.MaskedArray | torch.Tensor) else y
     n_dimensions = y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim
     if n_dimensions == 0:
         raise TypeError(f"{name} must hold a label or value for each row, got {y!r}")

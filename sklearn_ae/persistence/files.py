@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from sklearn_ae.persistence.graph import Decoder, Encoder
 
@@ -39,17 +39,17 @@ def write(thing: Any, path: str | os.PathLike[str], trusted: Collection[Any] = (
     header = {
         "format": f"sklearn_ae {FORMAT}",
         "content": content,
-        "sha256": _checksum(content, encoder.arrays),
+        "sha256": checksum(content, encoder.arrays),
         **{f"version of {library}": version(library) for library in LIBRARIES},
     }
     path = Path(os.path.realpath(path))
     aside = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        save_file(arrays, aside, header)
-        _written_to_disk(aside)
+        with open(aside, "xb") as file:
+            file.write(save(arrays, header))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(aside, path)
-    except SafetensorError as error:  # raised for a full disk, too
-        raise OSError(f"the file could not be written to {str(path.parent)!r}: {error}") from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -73,7 +73,7 @@ def read(path: str | os.PathLike[str], trusted: Collection[Any] = ()) -> Any:
     try:
         return Decoder(arrays, trusted).read(json.loads(header["content"]))
     except Exception as error:
-        raise ValueError(f"path must be a file that save has written, got {str(path)!r}: {error}") from error
+        raise ValueError(f"path must be a file that save has written, got {str(path)!r}: {error!r}") from error
 
 
 def _parts(path: str | os.PathLike[str]) -> tuple[Mapping[str, str], list[NDArray]]:
@@ -87,7 +87,7 @@ def _parts(path: str | os.PathLike[str]) -> tuple[Mapping[str, str], list[NDArra
             arrays = [file.get_tensor(str(place)) for place in range(len(file.keys()))]
     except (SafetensorError, OverflowError, TypeError) as error:
         raise ValueError(f"path must be a file that save has written, got {str(path)!r}: {error}") from error
-    if header.get("sha256") != _checksum(header["content"], arrays):
+    if header.get("sha256") != checksum(header["content"], arrays):
         raise ValueError(f"path must be a file as save has written it, got {str(path)!r}, which is damaged")
     return header, arrays
 
@@ -103,14 +103,10 @@ def _check_format(header: Mapping[str, str], path: str | os.PathLike[str]) -> No
         )
 
 
-def _checksum(content: str, arrays: Sequence[NDArray]) -> str:
+def checksum(content: str, arrays: Sequence[NDArray]) -> str:
+    """Return the SHA-256 of the content and of the arrays with their dtypes and shapes."""
     total = hashlib.sha256(content.encode())
     for array in arrays:
         total.update(f"{array.dtype.str} {array.shape} ".encode())
         total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return total.hexdigest()
-
-
-def _written_to_disk(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())

@@ -248,6 +248,13 @@ def _read_tensor(decoder: Decoder, numbers: int, device: str) -> torch.Tensor:
     return torch.from_numpy(decoder.arrays[numbers]).to(at_hand(device))
 
 
+def _read_torch_dtype(decoder: Decoder, name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):  # another attribute may be a function that runs code
+        raise ValueError(f"the file must name dtypes of torch, got {name!r}")
+    return dtype
+
+
 READERS: dict[str, Callable[..., Any]] = {
     **{
         kind.__name__: partial(lambda decoder, values, kind: kind(decoder.values(values)), kind=kind)
@@ -268,5 +275,5 @@ READERS: dict[str, Callable[..., Any]] = {
     "random": _read_random,
     "scalar": lambda decoder, dtype, value: np.dtype(dtype).type(decoder.value(value)),
     "tensor": _read_tensor,
-    "torch.dtype": lambda decoder, name: getattr(torch, name),
+    "torch.dtype": _read_torch_dtype,
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
@@ -311,13 +312,28 @@ def check_not_empty(frame: Any, name: str) -> None:
 
 
 def with_nan(X: Any) -> Any:
-    """Return X with NaN for masked cells of an array, and for None and NA in an array or list of objects."""
+    """Return X with NaN for masked cells of an array, and for None and NA in an array or list of objects.
+
+    A tensor becomes an array.
+    """
     if isinstance(X, np.ma.MaskedArray):
         X = _unmasked(X)
+    elif isinstance(X, torch.Tensor):
+        X = _of_tensor(X)
     elif isinstance(X, list | tuple):
         X = _of_objects(X)
     is_of_objects = isinstance(X, np.ndarray) and X.dtype == object
     return np.where(missing_cells(X), np.nan, X) if is_of_objects else X
+
+
+def _of_tensor(X: torch.Tensor) -> NDArray:
+    """Return a dense tensor of any device and dtype as an array."""
+    if X.requires_grad:
+        raise TypeError("tensors must not require a gradient, because none is computed, got one that does: detach() it")
+    if X.layout is not torch.strided:
+        raise TypeError(f"tensors must be dense, got the layout {X.layout}: call its method to_dense() before")
+    X = X.resolve_conj().resolve_neg().cpu()
+    return (X.float() if X.dtype is torch.bfloat16 else X).numpy()  # numpy has no bfloat16
 
 
 def _unmasked(X: np.ma.MaskedArray) -> NDArray:
