@@ -619,8 +619,19 @@ def test_a_bad_name_of_a_device_raises_and_fits_nothing(device):
 
 
 @families
-def test_verbose_prints_a_line_for_each_epoch(family, capsys):
-    tiny(family, verbose=1, max_iter=3).fit(X)
+def test_verbose_shows_a_bar_with_the_losses_of_the_last_epoch(family, capsys):
+    estimator = tiny(family, verbose=1, max_iter=3).fit(X, X_val=X)
+    captured = capsys.readouterr()
+    last = captured.err.split("\r")[-1]
+    assert captured.out == ""
+    assert "3/3" in last
+    for name in ("train_loss", "valid_loss", "reconstruction"):
+        assert f"{name}={estimator.history_[name].iloc[-1]:.4g}" in last
+
+
+@families
+def test_verbose_above_1_prints_a_line_for_each_epoch(family, capsys):
+    tiny(family, verbose=2, max_iter=3).fit(X)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + 3
     assert {"epoch", "train_loss", "reconstruction", "dur"} <= set(lines[0].split())
@@ -637,7 +648,7 @@ def test_nothing_is_printed_otherwise(family, capsys):
 def test_verbose_may_change_from_fit_to_fit(capsys):
     estimator = tiny(warm_start=True).fit(X)
     assert capsys.readouterr().out == ""
-    estimator.set_params(verbose=1).fit(X)
+    estimator.set_params(verbose=2).fit(X)
     assert "train_loss" in capsys.readouterr().out
     estimator.set_params(verbose=0).fit(X)
     assert capsys.readouterr().out == ""

@@ -122,7 +122,8 @@ precision : {"auto", "float32", "float64", "bfloat16"}, default="auto"
 callbacks : list of skorch callbacks, default=None
     Callbacks, called at epochs, and at batches if they implement such methods. Members after the first have copies.
 verbose : int, default=0
-    If positive, print a line per epoch, or show a progress bar if there are several members.
+    1 shows a progress bar with the losses of the last epoch and the remaining time, in a terminal or a notebook. Above
+    1, a line per epoch is printed instead, or a progress bar if there are several members.
 random_state : int, RandomState or None, default=None
     Seed of initial weights, batches, noise and the validation split. With an int, a continued fit continues the random
     numbers. With None every fit differs; NumPy's global generator is not used.

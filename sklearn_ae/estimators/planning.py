@@ -135,7 +135,7 @@ def course_of(
     device = _device(estimator.device)
     callbacks = list(check_callbacks(estimator.callbacks or []))
     if monitor is not None:
-        callbacks.append(early_stopping(monitor, estimator.n_iter_no_change, estimator.tol, bool(estimator.verbose)))
+        callbacks.append(early_stopping(monitor, estimator.n_iter_no_change, estimator.tol, estimator.verbose > 1))
     return Course(
         torch.float64 if _is_double(estimator, last, problem, dtype, device) else torch.float32,
         device,

@@ -15,6 +15,7 @@ from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, chunk_s
 from sklearn_ae.training.batches import Rows as Rows
 from sklearn_ae.training.callbacks import listeners
 from sklearn_ae.training.phases import Phase, StepOptimizer
+from sklearn_ae.training.progress import Progress
 from sklearn_ae.training.step import Step
 
 DIVERGED = 1e10  # growth of the loss since the first epoch from which a fit does not recover
@@ -52,6 +53,7 @@ class Net(Protocol):
     validation_phase: Phase
     optimizers: Mapping[str, dict[str, Any]]
     max_epochs: int
+    verbose: int
     module_: Autoencoder
     callbacks_: Any
     history: Any
@@ -119,13 +121,24 @@ class Training:
                 self._record(means.valid, False, epoch.validation)
             net.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
 
-    def run(self) -> None:
-        """Run all epochs."""
+    def run(self, progress: Progress) -> None:
+        """Run all epochs and show their losses."""
+        progress.expect(self.net.max_epochs)
         with closing(self.epochs()) as epochs, suppress(StopIteration):
             epoch = next(epochs)
             with threads.at_most(threads.suited(self.net.module_, epoch.batches.size)):
                 while True:
-                    epoch = epochs.send(self.run_epoch(epoch))
+                    means = self.run_epoch(epoch)
+                    progress.ran(1)
+                    progress.show(self._losses(means))
+                    epoch = epochs.send(means)
+
+    def _losses(self, means: Means) -> dict[str, float]:
+        """Return the losses of an epoch and the terms of the training."""
+        losses = {"train_loss": _phase(self.net, True).loss(means.train)}
+        if means.valid is not None:
+            losses["valid_loss"] = _phase(self.net, False).loss(means.valid)
+        return losses | means.train
 
     def run_epoch(self, epoch: Epoch, check: Callable[[], None] = lambda: None) -> Means:
         """Run the steps and the validation of an epoch; an exception of ``check``, called between steps, ends it."""
@@ -195,7 +208,8 @@ def train_lone(net: Net, split: Split) -> None:
     """Train a net by itself."""
     training = Training(net, split)
     try:
-        training.run()
+        with closing(Progress(shown=net.verbose == 1)) as progress:
+            training.run(progress)
     finally:
         net.step_.end()
     training.conclude()

@@ -161,8 +161,8 @@ class AutoencoderNet(NeuralNet):
         return self
 
     def get_default_callbacks(self) -> list[tuple[str, Callback]]:
-        """Return callbacks that time the epochs and, if verbose, print them."""
-        return [("epoch_timer", EpochTimer()), *([("print_log", PrintLog())] if self.verbose else [])]
+        """Return callbacks that time the epochs and, if verbose is above 1, print them."""
+        return [("epoch_timer", EpochTimer()), *([("print_log", PrintLog())] if self.verbose > 1 else [])]
 
     # Training, called by skorch and by the training loop
 

@@ -1,10 +1,10 @@
-"""Progress of the training of many fits, and the check that may end it."""
+"""Progress of the training of one fit or of many, and the check that may end it."""
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from sklearn_ae.warning import warn
 
@@ -48,6 +48,10 @@ class Progress:
         with self._lock:
             self.counts[how] += n_fits
             self._bar.set_postfix(self.counts)
+
+    def show(self, losses: Mapping[str, float]) -> None:
+        """Show the losses of the last epoch of a lone fit."""
+        self._bar.set_postfix({name: f"{loss:.4g}" for name, loss in losses.items()}, refresh=False)
 
     def explain(self, obstacle: str) -> None:
         """Warn once why fits are not trained together."""
