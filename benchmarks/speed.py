@@ -2,7 +2,7 @@
 
 All peers train the same network on the same rows with the same batches and epochs on one thread (`--threads`). Each is
 warmed up, repeats are interleaved, ratios are medians over pairs. The error of the reconstruction stands beside every
-time, computed here for all peers alike: nobody wins by learning less. The peers need `pip install -e ".[bench]"`.
+time, computed here for all peers alike: nobody wins by learning less. The peers need `pip install --group bench`.
 `threads` compares the threads that a fit chooses with one, and with all that torch would take; `members` compares fits
 of several members with a fit of one.
 """
