@@ -1,6 +1,19 @@
-"""The parts of the docstrings that all families share."""
+"""The documentation of estimators: parts of docstrings that all families share, and links in HTML representations."""
 
 from textwrap import indent
+
+DOCUMENTATION = "https://sklearn-ae.readthedocs.io/en/stable"
+
+
+class Linked:
+    """An estimator whose representation in HTML links to its page in the documentation."""
+
+    _doc_link_module = "sklearn_ae"
+    _doc_link_template = f"{DOCUMENTATION}/generated/sklearn_ae.{{estimator_name}}.html"
+
+    def _doc_link_url_param_generator(self) -> dict[str, str]:
+        return {"estimator_name": type(self).__name__}
+
 
 SHARED_PARAMETERS = """\
 n_components : int, float or "auto", default=8

@@ -111,6 +111,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
             values = [member.apply(code_and_residual, table, index) for member in model.members]
             aside.densities_ = [CodeResidualDensity.fit(of_member, model.n_components) for of_member in values]
             by_member = [density.score(own) for density, own in zip(aside.densities_, values, strict=True)]
+            aside._medians = model.median_cell_log_likelihood(table, index)
             aside._offset_ = aside._threshold(np.mean(by_member, axis=0))
         return self
 
@@ -165,6 +166,29 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
             -1 for outliers, 1 for all others.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
+
+    @of_one_fit
+    def score_cells(self, X: ArrayLike) -> Any:
+        """Return how normal each cell is: which columns make a row anomalous.
+
+        Parameters
+        ----------
+        X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        scores : ndarray or DataFrame of shape (n_samples, n_features)
+            Log-likelihood of each cell given the code of its row, minus the median of its column over the training
+            rows, in nats. Lower is more anomalous, 0 is typical. A DataFrame with the columns and row index of X if X
+            is a DataFrame. Missing cells are NaN, or null in polars.
+
+        Notes
+        -----
+        The scores of a row do not sum to ``score_samples``, which takes the correlation of residuals into account, and
+        how probable the code is. A row may be anomalous without an anomalous cell.
+        """
+        return self.estimator_.model_.cell_log_likelihood(self.estimator_._table(X), self._medians)
 
     @property
     def offset_(self) -> float:

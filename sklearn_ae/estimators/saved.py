@@ -6,11 +6,12 @@ from typing import Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ae.estimators.documentation import Linked
 from sklearn_ae.estimators.fitted import FittedAside
 from sklearn_ae.persistence.files import read, write
 
 
-class Saved(FittedAside):
+class Saved(Linked, FittedAside):
     """An estimator that can be saved in a file and loaded from it."""
 
     def save(self, path: str | os.PathLike[str], *, trusted: Collection[Any] = ()) -> None:

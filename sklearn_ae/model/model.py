@@ -1,5 +1,6 @@
 """What a fit leaves behind: one object that maps rows to codes and predictions, and back."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -101,11 +102,19 @@ class Model(Stored):
         scores = self.apply(partial(self.scores, tolerance=tolerance), table)
         return scores[:, 0].copy(), scores[:, 1].copy()
 
-    def cell_log_likelihood(self, table: Container) -> Any:
-        """Return the log-likelihood of each cell in the user's units, NaN for a missing one, as a table like this."""
-        rows = self._rows(table)
-        scores = apply(self.net, partial(readouts.of_observed, readout=self.cell_scores), rows, rows.source.dtype)
-        return self.encoding.per_cell(table, self._finite(scores, rows, np.isnan(scores)))
+    def cell_log_likelihood(self, table: Container, relative_to: NDArray | float = 0) -> Any:
+        """Return the log-likelihood of each cell in the user's units, NaN for a missing one, as a table like this.
+
+        ``relative_to``, (n_cells,), is subtracted.
+        """
+        return self.encoding.per_cell(table, self._cell_log_likelihood(table) - relative_to)
+
+    def median_cell_log_likelihood(self, table: Container, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the median log-likelihood of the cells over some rows, (n_cells,), 0 where all are missing."""
+        scores = self._cell_log_likelihood(table, index).astype(np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of numpy, for columns of missing cells
+            return np.nan_to_num(np.nanmedian(scores, axis=0))
 
     def code_changes(self, table: Container, n_rows: int, random: np.random.RandomState) -> NDArray:
         """Return the mean absolute change of the codes if the cell of a column is that of another row, (d, k)."""
@@ -185,6 +194,11 @@ class Model(Stored):
         return self.inference.expected_cells(module, batch)
 
     # Parts
+
+    def _cell_log_likelihood(self, table: Container, index: NDArray | None = None) -> NDArray:
+        rows = self._rows(table, index)
+        scores = apply(self.net, partial(readouts.of_observed, readout=self.cell_scores), rows, rows.source.dtype)
+        return self._finite(scores, rows, np.isnan(scores), index)
 
     def _rows(self, table: Container, index: NDArray | None = None) -> readouts.EncodedRows:
         source = self.encoding.schema.source(table, self.handle_unknown)

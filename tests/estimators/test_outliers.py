@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sklearn_ae import AutoencoderOutlierDetector
+from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, RegularizedAutoencoder
 from sklearn_ae.estimators import outliers
 from sklearn_ae.model.code_residual_density import CodeResidualDensity, code_and_residual
 from sklearn_ae.tables.sources import Array
@@ -194,3 +194,30 @@ def test_invalid_parameters_raise_and_the_last_fit_stays(settings, error, messag
 def test_a_row_that_can_not_be_scored_is_refused():
     with pytest.raises(ValueError, match="X must hold numbers that are finite once scaled"):
         detector().fit(X).score_samples(1e200 * X[:1])
+
+
+def test_cells_are_scored_relative_to_their_column():
+    random = np.random.RandomState(0)
+    z = random.normal(size=(300, 1))
+    noise = random.normal(size=(300, 3)) * [0.1, 10, 0.001]
+    rows = pd.DataFrame(np.hstack([z, 100 * z, 0.01 * z]) + noise, columns=list("abc"))
+    rows["kind"] = np.where(z[:, 0] > 0, "high", "low")
+    detector = AutoencoderOutlierDetector(tiny(n_components=1, max_iter=100)).fit(rows)
+    scores = detector.score_cells(rows)
+    assert list(scores.columns) == list(rows.columns)
+    np.testing.assert_allclose(scores.median(), 0, atol=1e-5)
+    odd = rows.iloc[:4].copy()
+    odd.loc[0, "a"] = odd.loc[0, "a"] + 5
+    odd.loc[1, "b"] = odd.loc[1, "b"] - 500
+    odd.loc[2, "kind"] = "low" if odd.loc[2, "kind"] == "high" else "high"
+    odd.loc[3, "c"] = np.nan
+    scores = detector.score_cells(odd)
+    assert scores.iloc[:2].idxmin(axis=1).tolist() == ["a", "b"]
+    assert scores.loc[2, "kind"] < -1
+    assert scores.isna().to_numpy().nonzero() == ([3], [2])
+
+
+def test_representations_link_to_the_documentation():
+    for estimator in (AutoencoderOutlierDetector(), RegularizedAutoencoder(), AutoencoderImputer()):
+        page = f"generated/sklearn_ae.{type(estimator).__name__}.html"
+        assert page in estimator._repr_html_()
