@@ -89,6 +89,8 @@ class PosteriorInference(Inference):
         self, function: Callable[[Batch, Autoencoder, Prior], Tensor], module: Autoencoder, batch: Batch, n_draws: int
     ) -> Tensor:
         """Apply a function that decodes ``n_draws`` codes per row to blocks of rows."""
+        if torch.compiler.is_exporting():  # the number of rows of a graph is not known
+            return function(batch, module, self.prior)
         size = max(1, CELLS // (n_draws * module.likelihood.n_outputs))
         blocks = (batch.map(itemgetter(slice(start, start + size))) for start in range(0, len(batch.x), size))
         return torch.cat([function(block, module, self.prior) for block in blocks])
@@ -138,7 +140,7 @@ def _weighted_codes(batch: Batch, module: Autoencoder, prior: Prior, n_draws: in
     mean, sigma = trace["mean"].unsqueeze(1), _widened(trace["log_var"]).sqrt().unsqueeze(1)
     standard = standard_normal(mean.shape[-1], n_draws).to(mean)
     codes = mean + sigma * standard
-    log_joint = _log_joint(module, batch, prior, codes, torch.arange(len(batch.x), device=mean.device))
+    log_joint = _log_joint(module, batch, prior, codes, torch.arange(batch.x.shape[0], device=mean.device))
     return codes, log_joint - PRIORS["normal"].log_density(standard) + sigma.log().sum(-1)
 
 
