@@ -3,7 +3,6 @@
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,20 @@ import torch
 
 from sklearn_ae.model.model import Model
 from sklearn_ae.shipping.operators import translations
+from sklearn_ae.shipping.edges import PREFIX, give_columns, give_inputs, give_output
 from sklearn_ae.shipping.program import METHODS as METHODS
-from sklearn_ae.shipping.program import Output, Program
+from sklearn_ae.shipping.program import Program, labels_of
 
 OPSET = 18  # version of the operators of the graph
 LABELS_OPSET = 3  # version of the operators of machine learning, of which the graph uses LabelEncoder
-PREFIX = "sklearn_ae/"  # of the names inside the graph, which no column has
 N_EXAMPLES = 3  # rows that the graph is traced with
+NAMES = {  # of the outputs
+    "transform": "codes",
+    "predict": "value",
+    "predict_proba": "probabilities",
+    "reconstruct": "reconstructed",
+    "score_samples": "log_likelihood",
+}
 
 
 def onnx_model(model: Model, method: str) -> Any:
@@ -49,10 +55,21 @@ def onnx_model(model: Model, method: str) -> Any:
     proto.producer_name, proto.producer_version = "sklearn_ae", version("sklearn_ae")
     onnx.helper.set_model_props(proto, {"method": method})
     proto.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", LABELS_OPSET))
-    _name_inputs(proto.graph, program)
-    _name_outputs(proto.graph, program.outputs)
+    give_inputs(proto.graph, program.ports if program.by_column else None)
+    if method == "reconstruct" and program.by_column:
+        give_columns(proto.graph, program.ports)
+    else:
+        give_output(proto.graph, *_output(model, method))
     onnx.checker.check_model(proto)
     return proto
+
+
+def _output(model: Model, method: str) -> tuple[str, list[str] | None]:
+    """Return the name of the output, and the strings that its numbers stand for."""
+    if method != "predict" or model.target.classes is None:
+        return NAMES[method], None
+    labels = labels_of(model.target)
+    return "label", labels.tolist() if labels.dtype.kind == "U" else None
 
 
 def write(proto: Any, path: str | os.PathLike[str]) -> None:
@@ -84,64 +101,17 @@ def _imported() -> Any:
 
 @torch.no_grad()
 def _traced(program: Program) -> Any:
-    examples = program.rows.examples(N_EXAMPLES)
-    program(examples)  # what is computed once and kept, such as fixed draws, is then there
+    example = torch.zeros(N_EXAMPLES, len(program.ports), dtype=program.dtype, device="cpu")
+    program(example)  # what is computed once and kept, such as fixed draws, is then there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about its own code
         exported = torch.onnx.export(
             program,
-            (examples,),
+            (example,),
             dynamo=True,
-            dynamic_shapes=([{0: torch.export.Dim("n")} for _ in examples],),
+            dynamic_shapes=({0: torch.export.Dim("n")},),
             opset_version=OPSET,
             custom_translation_table=translations(),
             verbose=False,
         )
     return exported.model_proto
-
-
-def _name_inputs(graph: Any, program: Program) -> None:
-    """Give the inputs their names, and the columns of strings strings in place of their numbers."""
-    ports = program.rows.all_ports if program.rows.by_column else [None]
-    for value, port in zip(graph.input, ports, strict=True):
-        inside, value.name = value.name, "X" if port is None else port.name
-        if port is None or port.ids is None:
-            _rename(graph, inside, value.name)
-        else:
-            _make_strings(value)
-            numbers = dict(keys_strings=list(port.ids), values_int64s=list(port.ids.values()))
-            graph.node.insert(0, _label_encoder(value.name, inside, default_int64=port.other_id, **numbers))
-
-
-def _name_outputs(graph: Any, outputs: Sequence[Output]) -> None:
-    """Give the outputs their names, and strings in place of numbers."""
-    for value, output in zip(graph.output, outputs, strict=True):
-        inside, value.name = value.name, output.name
-        if output.strings is None:
-            _rename(graph, inside, value.name)
-        else:
-            _make_strings(value)
-            numbers = range(output.first, output.first + len(output.strings))
-            graph.node.append(
-                _label_encoder(inside, value.name, keys_int64s=list(numbers), values_strings=list(output.strings))
-            )
-
-
-def _label_encoder(source: str, target: str, **attributes: Any) -> Any:
-    from onnx import helper
-
-    name = f"{PREFIX}{source} to {target}"
-    return helper.make_node("LabelEncoder", [source], [target], name, domain="ai.onnx.ml", **attributes)
-
-
-def _make_strings(value: Any) -> None:
-    from onnx import TensorProto
-
-    value.type.tensor_type.elem_type = TensorProto.STRING
-
-
-def _rename(graph: Any, old: str, new: str) -> None:
-    """Rename a value wherever a node reads or writes it."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            names[:] = [new if name == old else name for name in names]
