@@ -1,10 +1,9 @@
 """A program as an ONNX graph."""
 
 import os
-import tempfile
 import warnings
-from importlib.metadata import version
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import torch
@@ -49,10 +48,12 @@ def onnx_model(model: Model, method: str) -> Any:
     ValueError
         If something in the fit can't be expressed in a graph.
     """
+    from sklearn_ae import __version__
+
     onnx = _imported()
     program = Program(model, method).eval()
     proto = onnx.compose.add_prefix(_traced(program), PREFIX)
-    proto.producer_name, proto.producer_version = "sklearn_ae", version("sklearn_ae")
+    proto.producer_name, proto.producer_version = "sklearn_ae", __version__
     onnx.helper.set_model_props(proto, {"method": method})
     proto.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", LABELS_OPSET))
     give_inputs(proto.graph, program.ports if program.by_column else None)
@@ -75,14 +76,12 @@ def _output(model: Model, method: str) -> tuple[str, list[str] | None]:
 def write(proto: Any, path: str | os.PathLike[str]) -> None:
     """Write a graph to a file. Another file of this name is replaced at once, and only if the new one is complete."""
     path = Path(path)
-    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False)
+    part = path.with_name(f"{path.name}.{token_hex(8)}.part")
     try:
-        with file:
-            file.write(proto.SerializeToString())
-        os.replace(file.name, path)
-    except BaseException:
-        os.unlink(file.name)
-        raise
+        part.write_bytes(proto.SerializeToString())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _imported() -> Any:
