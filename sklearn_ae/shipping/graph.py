@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from sklearn_ae.model.model import Model
-from sklearn_ae.shipping.operators import translations
 from sklearn_ae.shipping.edges import PREFIX, give_columns, give_inputs, give_output
+from sklearn_ae.shipping.operators import translations
 from sklearn_ae.shipping.program import METHODS as METHODS
 from sklearn_ae.shipping.program import Program, labels_of
 
@@ -104,7 +104,7 @@ def _traced(program: Program) -> Any:
     program(example)  # what is computed once and kept, such as fixed draws, is then there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about its own code
-        exported = torch.onnx.export(
+        exported: Any = torch.onnx.export(
             program,
             (example,),
             dynamo=True,

@@ -14,10 +14,15 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.aten.lgamma.default: _lgamma, torch.ops.aten.gelu.default: _gelu}
 
 
+def _operators() -> Any:
+    from onnxscript import opset18
+
+    return opset18
+
+
 def _number(value: float, like: Any) -> Any:
     """Return a constant in the dtype of another value."""
-    from onnxscript import opset18 as op
-
+    op = _operators()
     return op.CastLike(op.Constant(value_float=value), like)
 
 
@@ -26,8 +31,7 @@ def _lgamma(self: Any) -> Any:
 
     ``lgamma(z) = lgamma(z + 8) - log(z (z + 1) ... (z + 7))``.
     """
-    from onnxscript import opset18 as op
-
+    op = _operators()
     product, shifted = self, op.Add(self, _number(SHIFT, self))
     for step in range(1, SHIFT):
         product = op.Mul(product, op.Add(self, _number(step, self)))
@@ -41,7 +45,6 @@ def _lgamma(self: Any) -> Any:
 
 def _gelu(self: Any, approximate: str = "none") -> Any:
     """(...) -> (...): ``x (1 + erf(x / sqrt(2))) / 2``; onnxruntime has ``erf`` in single precision only."""
-    from onnxscript import opset18 as op
-
+    op = _operators()
     error = op.Erf(op.Cast(op.Mul(self, _number(sqrt(0.5), self)), to=1))
     return op.Mul(self, op.Mul(_number(0.5, self), op.Add(_number(1.0, self), op.CastLike(error, self))))

@@ -43,7 +43,9 @@ def new_rows(n=40):
 def inputs_of(rows, ports):
     """Return rows as the inputs of a graph, with empty strings for missing ones."""
     return {
-        port.name: (rows[[port.name]].astype(object).fillna("") if port.type == "string" else rows[[port.name]]).to_numpy()
+        port.name: (
+            rows[[port.name]].astype(object).fillna("") if port.type == "string" else rows[[port.name]]
+        ).to_numpy()
         for port in ports
     }
 

@@ -1,8 +1,11 @@
 """Graphs of ONNX compute what the estimator does, run by onnxruntime."""
 
 import os
+import re
 import sys
+import textwrap
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +62,7 @@ def test_a_graph_of_any_family_computes_what_the_estimator_does(variant, tmp_pat
             np.testing.assert_allclose(results, expected_of(model, method, ROWS), rtol=1e-5, atol=1e-5)
         (alone,) = session.run(None, {"X": ROWS[:1]})
         assert alone.shape[0] == 1
-    assert {"": OPSET, "ai.onnx.ml": LABELS_OPSET} == {entry.domain: entry.version for entry in graph.opset_import}
+    assert {entry.domain: entry.version for entry in graph.opset_import} == {"": OPSET, "ai.onnx.ml": LABELS_OPSET}
     assert (graph.producer_name, graph.metadata_props[0].value) == ("sklearn_ae", method)
     assert os.listdir(tmp_path) == ["fit.onnx"]
 
@@ -87,7 +90,13 @@ def test_a_graph_of_a_mixed_table_has_an_input_for_each_column(method):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [{"activation": "gelu"}, {"activation": "elu"}, {"activation": "silu"}, {"likelihood": "negative_binomial"}, {"likelihood": "poisson"}],
+    [
+        {"activation": "gelu"},
+        {"activation": "elu"},
+        {"activation": "silu"},
+        {"likelihood": "negative_binomial"},
+        {"likelihood": "poisson"},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -151,7 +160,7 @@ def test_the_module_of_any_family_is_exported_by_torch(variant):
     rows = torch.from_numpy(np.nan_to_num(ROWS))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about its own code
-        exported = torch.export.export(module, (rows[:3],), dynamic_shapes=({0: torch.export.Dim("n")}, None))
+        exported = torch.export.export(module, (rows[:3],), dynamic_shapes=({0: torch.export.Dim("n")},))
         torch.testing.assert_close(exported.module()(rows), module(rows))
 
 
@@ -162,6 +171,19 @@ def test_a_method_that_the_fit_lacks_is_refused():
         tiny().fit(X).to_onnx(method="predict")
     with pytest.raises(ValueError, match="there are no classes"):
         tiny(VariationalAutoencoder, task="regression").fit(X, Y).to_onnx(method="predict_proba")
+
+
+@pytest.mark.slow
+def test_the_user_guide_ships_a_fit(tmp_path, monkeypatch):
+    pytest.importorskip("skl2onnx")
+    pytest.importorskip("onnxruntime")
+    guide = (Path(__file__).parents[2] / "docs" / "user_guide.rst").read_text()
+    section = guide.partition("Ship a fit as ONNX")[2].partition(".. code-block:: python")[2]
+    code = textwrap.dedent(re.match(r"(\n|    .*)+", section).group())
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    assert names["labels"].tolist() == names["pipeline"].predict(names["rows"]).tolist()
 
 
 def test_without_onnx_the_error_says_what_to_install(monkeypatch):

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
 from sklearn_ae.shipping.ports import ports_of
 from sklearn_ae.shipping.program import METHODS, Program
-from sklearn_ae.tables.constraints import Order
+from sklearn_ae.tables.constraints import Inequality
 from tests.families import SMALL, VARIANTS, tiny
 from tests.shipping.tables import CATEGORICAL, mixed_table, new_rows, numbers_of
 
@@ -142,6 +142,6 @@ def test_a_program_leaves_the_module_of_the_fit_as_it_is():
 
 
 def test_rows_are_not_reconstructed_under_constraints():
-    model = tiny(constraints=[Order([0, 1])]).fit(np.sort(X, 1))
+    model = tiny(constraints=[Inequality(0, 1)]).fit(np.sort(X, 1))
     with pytest.raises(ValueError, match="constraints"):
         run(model, "reconstruct", ROWS)
