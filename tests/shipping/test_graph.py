@@ -157,10 +157,11 @@ def test_a_pipeline_with_categories_is_refused_by_the_converter():
 @pytest.mark.parametrize("variant", slow_but(["variational, laplace"], VARIANTS))
 def test_the_module_of_any_family_is_exported_by_torch(variant):
     module = VARIANTS[variant](**SMALL, precision="float32").fit(X / 8, Y).module_.eval()
-    rows = torch.from_numpy(np.nan_to_num(ROWS))
+    rows, shapes = torch.from_numpy(np.nan_to_num(ROWS)), ({0: torch.export.Dim("n")},)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about its own code
-        exported = torch.export.export(module, (rows[:3],), dynamic_shapes=({0: torch.export.Dim("n")},))
+        # The submodule "code" would be hidden by the attribute "code" of a GraphModule, so it must not be at the top.
+        exported = torch.export.export(torch.nn.Sequential(module), (rows[:3],), dynamic_shapes=shapes)
         torch.testing.assert_close(exported.module()(rows), module(rows))
 
 
