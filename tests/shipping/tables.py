@@ -17,12 +17,12 @@ def mixed_table(n=120, seed=0):
             "is old": random.rand(n) < 0.3,
             "gaps": np.where(random.rand(n) < 0.2, np.nan, random.normal(size=n)),
             "town": random.choice(["Bern", "Köln", "Oslo", "Rome", "Rust"], n, p=[0.4, 0.3, 0.26, 0.02, 0.02]),
-            "district": random.choice([1010, 1020, 3333], n),
+            "district": random.choice([1010, 1020, 3333, 4444], n),
             "is new": random.rand(n) < 0.5,
             "rate": random.choice([0.5, 1.5, 2.5], n),
             "linear": random.normal(size=n),  # as nodes of the graph are named
             "kind": pd.Categorical(random.choice(["x", "y"], n)),
-            "code": random.choice([1.0, 2.0, np.nan], n),
+            "code": random.choice([1.0, 2.0, 3.0, 4.0, np.nan], n),
         }
     )
     table.loc[3:9, "kind"] = None

@@ -58,7 +58,7 @@ def test_predictions_are_those_of_the_estimator(task, n_members):
 
 @pytest.fixture(scope="module", params=[True, "quantile"])
 def mixed(request):
-    settings = SMALL | {"scale": request.param, "n_bins": 3, "categorical_features": CATEGORICAL}
+    settings = SMALL | {"scale": request.param, "n_bins": 3, "max_categories": 3, "categorical_features": CATEGORICAL}
     return RegularizedAutoencoder(**settings).fit(TABLE, TABLE["income"] > 1)
 
 

@@ -9,6 +9,7 @@ from sklearn_ae.tables.sources import Array
 RANDOM = np.random.RandomState(0)
 TABLE = RANDOM.lognormal(size=(200, 3)) * [1, 100, 1e-3] + [0, 1e6, 0]
 GAPS = np.where(RANDOM.rand(200, 3) < 0.2, np.nan, np.column_stack([TABLE[:, 0], np.ones(200), TABLE[:, 2].round(3)]))
+SINGLE = (100 + RANDOM.normal(size=(200, 3))).astype(np.float32)  # near enough to be centred in single precision
 
 
 @pytest.mark.parametrize(("side", "is_below"), [("left", torch.lt), ("right", torch.le)])
@@ -28,7 +29,7 @@ def test_the_interpolation_is_that_of_numpy():
 
 
 @pytest.mark.parametrize("scale", [True, False, "common", "quantile"])
-@pytest.mark.parametrize("rows", [TABLE, TABLE.astype(np.float32), GAPS], ids=["numbers", "single", "gaps"])
+@pytest.mark.parametrize("rows", [TABLE, SINGLE, GAPS], ids=["numbers", "single", "gaps"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_scaling_with_torch_is_that_with_numpy(scale, rows, dtype):
     scaler = Scaler.fit(Array(rows), None, scale)
@@ -41,3 +42,11 @@ def test_scaling_with_torch_is_that_with_numpy(scale, rows, dtype):
     np.testing.assert_allclose(with_torch.decode(x), scaler.decode(x), rtol=1e-12)
     determinant = scaler.log_determinant(x, mask).expand(len(x))
     torch.testing.assert_close(with_torch.log_determinant(x, observed), determinant, rtol=1e-5, atol=1e-5)
+
+
+def test_a_column_without_values_is_decoded_as_0():
+    rows = np.column_stack([TABLE, np.full(len(TABLE), np.nan)])
+    with pytest.warns(UserWarning, match="no observed value"):
+        scaler = Scaler.fit(Array(rows), None, True)
+    decoded = TensorScaler(scaler, torch.float64).decode(torch.ones(5, 4, dtype=torch.float64)).numpy()
+    np.testing.assert_allclose(decoded, scaler.decode(torch.ones(5, 4, dtype=torch.float64)))
