@@ -19,10 +19,11 @@ class Ships(AutoencoderState, ABC):
 
     @of_one_fit
     def to_onnx(self, path: str | os.PathLike[str] | None = None, method: str = "transform") -> "onnx.ModelProto":
-        r"""Return one method of the fit as an ONNX graph, which is run without this package and without PyTorch.
+        """Return one method of the fit as an ONNX graph, which is run without this package and without PyTorch.
 
         Scaling, missing cells, unknown categories, all members, and the units of the results are in the graph. It
-        computes in single precision.
+        computes in the precision of the fit, "bfloat16" in single precision, and returns codes, probabilities, values
+        and likelihoods in single precision.
 
         Parameters
         ----------
@@ -57,6 +58,9 @@ class Ships(AutoencoderState, ABC):
         categories has an input (n, 1) for each column, named as the column, with the dtype that the column had in the
         fit: strings, int64, bool, float or double. Whole numbers and truth values of a column that had missing cells
         are doubles, NaN where they are missing. An empty string is a missing cell, unless it is a category.
+
+        The graph raises no errors: unknown categories are treated as with ``handle_unknown="ignore"``, and numbers
+        that the likelihood of a column excludes are computed with.
 
         Examples
         --------
