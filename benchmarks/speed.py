@@ -153,7 +153,7 @@ def transform(repeats: int) -> dict:
     ).fit(X[:5_000])
     pca = PCA(16, random_state=0).fit(X[:5_000])
     inner, outer = (
-        layer.weight.detach().t() for layer in (estimator.module_.encoder[0], estimator.module_.code.location)
+        layer.weight.detach().t() for layer in (estimator.module_.encoder[0], estimator.module_.bottleneck.location)
     )
     x, codes = torch.from_numpy(X), torch.empty(len(X), 16)
 

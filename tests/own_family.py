@@ -20,7 +20,7 @@ from sklearn_ae.objectives.terms import Batch, reconstruction
 
 def discrepancy(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Tensor:
     """Return the squared maximum mean discrepancy of codes and prior, () (Gretton et al. 2012, eq. 5)."""
-    codes, prior = trace["code"], noise.normal((n_draws, module.code.n_components), trace["code"])
+    codes, prior = trace["code"], noise.normal((n_draws, module.bottleneck.n_components), trace["code"])
     share = torch.ones_like(codes[:, 0]) if batch.weight is None else batch.weight
     share = share / share.shape[0]
     width = 2.0 * codes.shape[1]  # inverse multiquadratic kernel of Tolstikhin et al. (2018), section 4

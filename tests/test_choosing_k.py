@@ -25,7 +25,7 @@ def linear_encoder(estimator, components):
     components = torch.as_tensor(np.asarray(components), dtype=next(module.parameters()).dtype)
     (decoder,) = (layer for layer in module.decoder.modules() if isinstance(layer, torch.nn.Linear))
     with torch.no_grad():
-        for layer, weight in ((module.code.location, components), (decoder, components.T)):
+        for layer, weight in ((module.bottleneck.location, components), (decoder, components.T)):
             layer.weight.copy_(weight)
             layer.bias.zero_()
     return estimator
@@ -82,7 +82,7 @@ def test_the_divergence_is_the_closed_form():
     rows = torch.as_tensor((X - X.mean(0)) / X.std(0))
     with torch.no_grad():
         features = estimator.module_.encoder(rows)
-        mean, log_var = estimator.module_.code.mean(features), estimator.module_.code.log_var(features)
+        mean, log_var = estimator.module_.bottleneck.mean(features), estimator.module_.bottleneck.log_var(features)
     expected = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).mean(0)
     np.testing.assert_allclose(estimator.latent_summary(X)["divergence"], expected, rtol=1e-6)
 

@@ -87,7 +87,7 @@ def test_more_draws_never_loosen_the_bound(linear_variational):
     """The same 50 draws of a row, in groups of 1, 5 and 50."""
     model, _, _ = linear_variational
     module, rows = model.module_.eval(), Batch(torch.from_numpy(BREAST_CANCER))
-    module.code.n_draws, module.code.shared = 50, False
+    module.bottleneck.n_draws, module.bottleneck.shared = 50, False
     trace = Trace(module, rows.x)
     with noise.drawn(torch.Generator().manual_seed(0)), torch.no_grad():
         log_weights = log_weights_by_draw(module, rows, trace, PRIORS["normal"])

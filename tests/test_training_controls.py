@@ -335,7 +335,7 @@ def test_a_change_of_the_draws_before_a_warm_start_is_not_ignored(batch_size):
         estimator.set_params(n_draws=5).fit(X)
     except ValueError:
         return
-    assert estimator.module_.code.n_draws == 5
+    assert estimator.module_.bottleneck.n_draws == 5
 
 
 # Partial fits

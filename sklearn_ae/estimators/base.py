@@ -15,6 +15,7 @@ from sklearn_ae.estimators.documentation import documented
 from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
 from sklearn_ae.estimators.fitting import fitted_model, partially_fitted_model
 from sklearn_ae.estimators.impute_and_sample import ImputesAndSamples
+from sklearn_ae.estimators.shipping import Ships
 from sklearn_ae.estimators.state import has_classes, has_head
 from sklearn_ae.model.summary import summary_of_codes
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BaseAutoencoder(
-    ImputesAndSamples, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC
+    ImputesAndSamples, Ships, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC
 ):
     """Base class of all families. A family defines its parameters and its recipe.
 

@@ -191,6 +191,8 @@ class Embedded(Likelihood):
 
     def _by_blocks(self, function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         """Apply a function to blocks of rows: the scores of all categories for many rows need much memory."""
+        if torch.compiler.is_exporting():  # the number of rows of a graph is not known
+            return function(*tensors)
         scores_of_a_row = len(self.log_frequencies) * tensors[0][0].numel() // WIDTH
         size = max(1, SCORES // scores_of_a_row)
         return torch.cat([function(*block) for block in zip(*(t.split(size) for t in tensors), strict=True)])

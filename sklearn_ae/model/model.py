@@ -61,7 +61,7 @@ class Model(Stored):
     @property
     def n_components(self) -> int:
         """Dimensions of the code."""
-        return self.net.module_.code.n_components
+        return self.net.module_.bottleneck.n_components
 
     def apply(self, readout: Readout, table: Container, index: NDArray | None = None, dtype: Any = None) -> NDArray:
         """Return ``readout(module, batch)`` for all rows or some, finite, by default in their dtype."""

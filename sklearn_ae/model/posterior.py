@@ -59,7 +59,7 @@ class PosteriorInference(Inference):
         if tolerance is None:
             return self._by_blocks(_bound, module, batch, SCORE_DRAWS)
         evidence = partial(_evidence, tolerance=tolerance)
-        return self._by_blocks(evidence, module, batch, draws_per_round(module.code.n_components))
+        return self._by_blocks(evidence, module, batch, draws_per_round(module.bottleneck.n_components))
 
     def cell_log_likelihood(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return the mean of ``log p(x_j | z)`` over the posterior of the code, (n, n_cells).
@@ -70,11 +70,11 @@ class PosteriorInference(Inference):
 
     def expected_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return expected numbers and most probable categories over the posterior of the code, (n, n_cells)."""
-        return self._by_blocks(_expected_cells, module, batch, draws_per_round(module.code.n_components))
+        return self._by_blocks(_expected_cells, module, batch, draws_per_round(module.bottleneck.n_components))
 
     def drawn_cells(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return cells drawn from ``p(x | z)`` at a code drawn from the posterior, (n, n_cells)."""
-        return self._by_blocks(_drawn_cells, module, batch, draws_per_round(module.code.n_components))
+        return self._by_blocks(_drawn_cells, module, batch, draws_per_round(module.bottleneck.n_components))
 
     def divergence(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return ``KL(q(z_i | x) || p(z_i))`` of each code dimension, (n, k)."""
@@ -89,6 +89,8 @@ class PosteriorInference(Inference):
         self, function: Callable[[Batch, Autoencoder, Prior], Tensor], module: Autoencoder, batch: Batch, n_draws: int
     ) -> Tensor:
         """Apply a function that decodes ``n_draws`` codes per row to blocks of rows."""
+        if torch.compiler.is_exporting():  # the number of rows of a graph is not known
+            return function(batch, module, self.prior)
         size = max(1, CELLS // (n_draws * module.likelihood.n_outputs))
         blocks = (batch.map(itemgetter(slice(start, start + size))) for start in range(0, len(batch.x), size))
         return torch.cat([function(block, module, self.prior) for block in blocks])
@@ -125,7 +127,7 @@ def _drawn_cells(batch: Batch, module: Autoencoder, prior: Prior) -> Tensor:
 
 def _posterior_codes(batch: Batch, module: Autoencoder, prior: Prior) -> tuple[Tensor, Tensor]:
     """Return codes of each row, (n, L, k), and their posterior weights, (n, L) (Mattei & Frellsen 2019, eq. 12)."""
-    codes, log_weights = _weighted_codes(batch, module, prior, draws_per_round(module.code.n_components))
+    codes, log_weights = _weighted_codes(batch, module, prior, draws_per_round(module.bottleneck.n_components))
     return codes, log_weights.softmax(1)
 
 
@@ -138,7 +140,7 @@ def _weighted_codes(batch: Batch, module: Autoencoder, prior: Prior, n_draws: in
     mean, sigma = trace["mean"].unsqueeze(1), _widened(trace["log_var"]).sqrt().unsqueeze(1)
     standard = standard_normal(mean.shape[-1], n_draws).to(mean)
     codes = mean + sigma * standard
-    log_joint = _log_joint(module, batch, prior, codes, torch.arange(len(batch.x), device=mean.device))
+    log_joint = _log_joint(module, batch, prior, codes, torch.arange(batch.x.shape[0], device=mean.device))
     return codes, log_joint - PRIORS["normal"].log_density(standard) + sigma.log().sum(-1)
 
 

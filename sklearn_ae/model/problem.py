@@ -105,7 +105,7 @@ class Problem:
         n_outputs = self.target.n_outputs
         return Autoencoder(
             encoder=encoder,
-            code=code(n_features, self.n_components),
+            bottleneck=code(n_features, self.n_components),
             decoder=nn.Sequential(*decoder, Output(n_decoded, likelihood.n_outputs)),
             likelihood=likelihood,
             head=Output(self.n_components, n_outputs) if n_outputs else None,
@@ -128,7 +128,7 @@ class Problem:
         target = self.target.terms
         return Phase(
             "autoencoder",
-            ("likelihood", "encoder", "code", "decoder", *(["head"] if target else [])),
+            ("likelihood", "encoder", "bottleneck", "decoder", *(["head"] if target else [])),
             {**terms, **target},
             {**(weights or {}), **dict.fromkeys(target, self.target_weight)},
             buffers=updated_buffers,

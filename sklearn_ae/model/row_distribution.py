@@ -58,7 +58,7 @@ class RowDistribution:
     def fit(cls, net: AutoencoderNet, rows: Rows, n_scaled: int, codes: Codes, random: np.random.RandomState) -> Self:
         """Measure at most ``MAX_ROWS`` training rows, which are drawn by weight if there are weights."""
         index = torch.from_numpy(_chosen_rows(rows, random))
-        width = net.module_.code.n_components
+        width = net.module_.bottleneck.n_components
         with drawn_from(random):
             readout = partial(_measured, n_scaled=n_scaled, codes=codes)
             of_rows = apply_with_noise(net, readout, rows, index)

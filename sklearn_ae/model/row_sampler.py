@@ -119,7 +119,7 @@ class RowSampler:
         gaps : ndarray of shape (n, n_cells) or None
             Cells that would be missing in a training row of the same code. None if no training row has gaps.
         """
-        codes, gaps = np.empty((len(row), self.net.module_.code.n_components)), None
+        codes, gaps = np.empty((len(row), self.net.module_.bottleneck.n_components)), None
         values = known if not self.distribution.density.has_classes else Known(known.cells)
         encoded = None if values.is_empty else self._encoded(values)
         for density, own in self._densities(known, row):

@@ -22,13 +22,13 @@ def own_memory(value: Any) -> Any:
 
 
 class Autoencoder(nn.Module):
-    """Encoder, code, decoder, likelihood, and an optional head and corruption.
+    """Encoder, bottleneck, decoder, likelihood, and an optional head and corruption.
 
     Parameters
     ----------
     encoder : Module
         (n, d) inputs to (n, h) features.
-    code : Module
+    bottleneck : Module
         Features to a code, with ``mean(features)`` and ``draw(trace)``; see :mod:`sklearn_ae.modules.codes`.
     decoder : Module
         (n, k) codes to outputs.
@@ -53,7 +53,7 @@ class Autoencoder(nn.Module):
     def __init__(
         self,
         encoder: nn.Module,
-        code: Code,
+        bottleneck: Code,
         decoder: nn.Module,
         likelihood: Likelihood,
         head: nn.Module | None = None,
@@ -64,7 +64,7 @@ class Autoencoder(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.code = code
+        self.bottleneck = bottleneck
         self.decoder = decoder
         self.likelihood = likelihood
         self.head = head
@@ -102,9 +102,9 @@ class Autoencoder(nn.Module):
         last.bias.add_(self.likelihood.initial_output(x, weight).to(last.bias))
         if self.has_linear_path and self.likelihood.n_means:
             inputs = self.inputs(x, None if bool((weight > 0).all()) else (weight > 0).to(x))
-            components = Components.of(inputs, weight.amax(1), self.code.n_components, self._input_scale(inputs))
-            scale = self.code.start(components)
-            components.start_decoder(last, self.code.n_components, self.likelihood.n_means, scale)
+            components = Components.of(inputs, weight.amax(1), self.bottleneck.n_components, self._input_scale(inputs))
+            scale = self.bottleneck.start(components)
+            components.start_decoder(last, self.bottleneck.n_components, self.likelihood.n_means, scale)
 
     def _input_scale(self, inputs: Tensor) -> Tensor:
         """(n, d) -> (d,): square roots of the weights of the columns, for each input; 1 for missing indicators."""
@@ -140,7 +140,7 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor, observed: Tensor | None = None) -> Tensor:
         """(n, n_cells) -> (n, k): the mean of the code."""
-        return self.code.mean(self.encoder(self.inputs(x, observed)))
+        return self.bottleneck.mean(self.encoder(self.inputs(x, observed)))
 
     def decode(self, code: Tensor) -> Tensor:
         """(n, k) -> (n, n_cells): expected numbers and most probable categories."""
@@ -160,9 +160,9 @@ class Autoencoder(nn.Module):
 QUANTITIES: dict[str, Callable[[Any, Any], Tensor]] = {
     "inputs": lambda module, trace: module.corrupted_inputs(trace["x"], trace.observed),
     "features": lambda module, trace: module.encoder(trace["inputs"]),
-    "mean": lambda module, trace: module.code.mean(trace["features"]),
-    "log_var": lambda module, trace: module.code.log_var(trace["features"]),
-    "code": lambda module, trace: module.code.draw(trace),
+    "mean": lambda module, trace: module.bottleneck.mean(trace["features"]),
+    "log_var": lambda module, trace: module.bottleneck.log_var(trace["features"]),
+    "code": lambda module, trace: module.bottleneck.draw(trace),
     "output": lambda module, trace: module.decoder(trace["code"]),
     "logits": lambda module, trace: module.head(trace["code"]),
 }

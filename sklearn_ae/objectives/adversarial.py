@@ -32,13 +32,13 @@ def real_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> 
 def generated_rows(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return rows decoded from the prior, (n_draws, d), as expected inputs: probabilities, never log-odds."""
     with noise.once_for_the_batch():
-        codes = noise.normal((n_draws, module.code.n_components), batch.x)
+        codes = noise.normal((n_draws, module.bottleneck.n_components), batch.x)
         return module.likelihood.link(module.decoder(codes)), None
 
 
 def prior_codes(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:
     """Return codes from the prior, (n_draws, k)."""
-    return noise.normal((n_draws, module.code.n_components), batch.x), None
+    return noise.normal((n_draws, module.bottleneck.n_components), batch.x), None
 
 
 def encoded_codes(module: Autoencoder, batch: Batch, trace: Trace, n_draws: int) -> Weighted:

@@ -116,7 +116,7 @@ def sparsity(module: Autoencoder, batch: Batch, trace: Trace, target: float = 0.
 def contractive(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return the squared Frobenius norm of the encoder's Jacobian, (n,) (Rifai et al. 2011, eq. 2)."""
     inputs = module.inputs(batch.x, batch.observed)
-    code, pull_back, *_ = torch.func.vjp(lambda seen: module.code.mean(module.encoder(seen)), inputs)
+    code, pull_back, *_ = torch.func.vjp(lambda seen: module.bottleneck.mean(module.encoder(seen)), inputs)
     directions = torch.eye(code.shape[-1], dtype=code.dtype, device=code.device)
     jacobian = torch.vmap(lambda direction: pull_back(direction.expand_as(code))[0])(directions)  # (k, n, d)
     return jacobian.square().sum((0, 2))

@@ -47,8 +47,12 @@ class Ranges:
 
     def with_sign(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return cells, (n, n_cells), clipped at 0 in columns that have only values of one sign."""
-        low, high = np.where(self.low >= 0, 0.0, -np.inf), np.where(self.high <= 0, 0.0, np.inf)
-        return self._between(cells, low, high)
+        return self._between(cells, *self.signs)
+
+    @property
+    def signs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper bounds of the columns, each (d,): 0 where all values have one sign, else infinite."""
+        return np.where(self.low >= 0, 0.0, -np.inf), np.where(self.high <= 0, 0.0, np.inf)
 
     def within(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return cells, (n, n_cells), within the range of their column."""

@@ -58,8 +58,8 @@ class Scaler:
         with np.errstate(over="ignore"):
             single = np.stack([location, 1 / spread]).astype(np.float32)
         is_single = np.isfinite(single).all() and (single[1] >= np.finfo(np.float32).tiny).all()
-        self._is_near = curve is None and bool(is_single and (np.abs(location) <= FAR * spread).all())
-        self._single = torch.from_numpy(single)
+        self.is_near = curve is None and bool(is_single and (np.abs(location) <= FAR * spread).all())
+        self.single = torch.from_numpy(single)
 
     @classmethod
     def fit(
@@ -143,8 +143,8 @@ class Scaler:
         return f"{cells[0, column]:g} in column {self.labels[column]!r}"
 
     def _standardised(self, cells: NDArray, dtype: torch.dtype) -> Tensor:
-        if self._is_near and cells.dtype == np.float32 and dtype is torch.float32:
-            location, factor = self._single
+        if self.is_near and cells.dtype == np.float32 and dtype is torch.float32:
+            location, factor = self.single
             if not (cells.flags.c_contiguous and cells.flags.writeable):
                 cells = cells.copy()  # torch takes no array that is read-only or has negative strides
             return (torch.from_numpy(cells) - location).mul_(factor)

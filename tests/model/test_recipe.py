@@ -59,7 +59,7 @@ def test_a_target_adds_a_head_and_a_weighted_term(target, n_outputs):
 
 def test_a_family_chooses_code_and_noise_of_gaussian_columns():
     module = problem(layout=Layout({NUMERIC["gaussian"]: 2})).autoencoder(GaussianCode, Gaussian)
-    assert isinstance(module.code, GaussianCode)
+    assert isinstance(module.bottleneck, GaussianCode)
     assert isinstance(module.likelihood, Gaussian)
 
 

@@ -77,7 +77,7 @@ def test_what_a_trace_does_not_know_raises_its_name():
 def test_a_trace_holds_the_rows_and_what_the_module_makes_of_them():
     module = autoencoder(head=Linear(K, 3))
     trace = Trace(module, X)
-    code = module.code.location(module.encoder(X))
+    code = module.bottleneck.location(module.encoder(X))
     assert trace["x"] is X
     assert torch.equal(trace["code"], code)
     assert torch.equal(trace["output"], module.decoder(code))
@@ -88,7 +88,7 @@ def test_a_trace_holds_the_rows_and_what_the_module_makes_of_them():
 @pytest.mark.parametrize("Code", [PointCode, GaussianCode])
 def test_encode_is_the_mean_and_decode_goes_through_the_link(Code, columns):
     module = autoencoder(Code, columns)
-    code = module.code.location(module.encoder(X))
+    code = module.bottleneck.location(module.encoder(X))
     assert torch.equal(module.encode(X), code)
     assert torch.equal(module.decode(code), columns.link(module.decoder(code)))
     assert torch.equal(module(X), module.decode(code))
@@ -124,7 +124,7 @@ def test_rows_are_corrupted_before_they_are_encoded(corruption, head):
 def test_encode_never_corrupts():
     module = autoencoder(corruption=Masking(0.5))
     assert module.training
-    assert torch.equal(module.encode(X), module.code.location(module.encoder(X)))
+    assert torch.equal(module.encode(X), module.bottleneck.location(module.encoder(X)))
 
 
 def test_without_corruption_nothing_stands_in_front():

@@ -86,7 +86,7 @@ def test_the_variational_family_starts_at_probabilistic_pca():
     assert np.allclose(fitted.inverse_transform(fitted.transform(X)), restored, atol=1e-5)
     with torch.no_grad():
         module = fitted.module_
-        log_var = module.code.log_var(module.encoder(torch.from_numpy(X).to(next(module.parameters()))))
+        log_var = module.bottleneck.log_var(module.encoder(torch.from_numpy(X).to(next(module.parameters()))))
     assert np.allclose(log_var.exp(), noise / variance, rtol=1e-4)
 
 
@@ -123,7 +123,7 @@ def test_auto_is_for_fits_without_y(family):
 def test_more_dimensions_than_components(family, rows):
     fitted = tiny(family, n_components=5, max_iter=3).fit(rows)
     assert np.isfinite(fitted.score(rows))
-    assert fitted.module_.code.location.weight.abs().amax(1).gt(0).all()  # none is unused for good
+    assert fitted.module_.bottleneck.location.weight.abs().amax(1).gt(0).all()  # none is unused for good
 
 
 def test_standardised_columns_of_a_mixed_table_start_at_the_components():
@@ -139,7 +139,7 @@ def test_a_table_without_standardised_columns_has_the_path_but_not_the_start():
     rows = (RANDOM.normal(size=(50, 6)) > 0).astype(float)
     module = started(VariationalAutoencoder, 2, rows, likelihood="bernoulli").module_
     assert module.has_linear_path
-    assert module.code.location.weight[:, :-6].abs().mean() > 1e-3
+    assert module.bottleneck.location.weight[:, :-6].abs().mean() > 1e-3
 
 
 def test_missing_cells_and_counts():

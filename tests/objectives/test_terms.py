@@ -202,8 +202,8 @@ def sigmoid_layer(n_hidden=5):
     """An autoencoder whose code is one sigmoid layer."""
     module = autoencoder(nn.Sequential(nn.Linear(D, n_hidden), nn.Sigmoid()), n_hidden, n_hidden)
     with torch.no_grad():
-        module.code.location.weight.copy_(torch.eye(n_hidden))
-        module.code.location.bias.zero_()
+        module.bottleneck.location.weight.copy_(torch.eye(n_hidden))
+        module.bottleneck.location.bias.zero_()
     return module
 
 

@@ -24,7 +24,7 @@ def judgement(module, batch, trace):
 
 
 AUTOENCODER = Phase(
-    "autoencoder", ("encoder", "code", "decoder"), {"reconstruction": reconstruction, "size": l2}, {"size": 0.1}
+    "autoencoder", ("encoder", "bottleneck", "decoder"), {"reconstruction": reconstruction, "size": l2}, {"size": 0.1}
 )
 DISCRIMINATOR = Phase("discriminator", ("head",), {"value": judgement})
 RATES = {"autoencoder": {"lr": 0.01}, "discriminator": {"lr": 0.03, "betas": (0.5, 0.9)}}

@@ -64,7 +64,7 @@ def test_the_net_trains_what_plain_torch_trains():
 def test_phases_may_move_the_same_parameters(plain_steps, monkeypatch):
     """As in Makhzani et al. (2016), where the encoder moves in a phase of its own as well."""
     monkeypatch.setattr(step_module, "PLAIN_STEPS", plain_steps)
-    phases = (AUTOENCODER, Phase("encoder", ("encoder", "code"), {"size": l2}))
+    phases = (AUTOENCODER, Phase("encoder", ("encoder", "bottleneck"), {"size": l2}))
     rates = {"autoencoder": {"lr": 0.01}, "encoder": {"lr": 0.02}}
     net, plain = net_of(batch_size=N, phases=phases, optimizers=rates, max_epochs=6), net_of().module_
     of_phase = [(phase, torch.optim.Adam(phase.parameters(plain).values(), **rates[phase.name])) for phase in phases]

@@ -85,7 +85,7 @@ def play(phases, module, **settings):
 
 @pytest.mark.parametrize(
     "updates",
-    [("encoder",), ("code",), ("decoder",), ("head",), ("encoder", "decoder"), ("decoder", "encoder", "code")],
+    [("encoder",), ("bottleneck",), ("decoder",), ("head",), ("encoder", "decoder"), ("decoder", "encoder", "bottleneck")],
 )
 def test_the_parameters_of_a_phase_are_those_of_its_submodules(updates):
     module = autoencoder()
@@ -95,7 +95,7 @@ def test_the_parameters_of_a_phase_are_those_of_its_submodules(updates):
     assert all(found[name] is expected[name] for name in expected)
 
 
-@pytest.mark.parametrize("updates", [("encoder", "code"), ("decoder",)])
+@pytest.mark.parametrize("updates", [("encoder", "bottleneck"), ("decoder",)])
 def test_a_phase_moves_its_own_submodules_only(updates):
     module = autoencoder()
     phase = Phase("own", updates, {"reconstruction": reconstruction})
@@ -114,7 +114,7 @@ def test_a_phase_moves_its_own_submodules_only(updates):
 def test_gradients_are_those_of_the_weighted_sum():
     module = autoencoder()
     phase = Phase(
-        "own", ("encoder", "code"), {"reconstruction": reconstruction, "l2": l2, "l1": l1}, {"l2": 0.25, "l1": 0}
+        "own", ("encoder", "bottleneck"), {"reconstruction": reconstruction, "l2": l2, "l1": l1}, {"l2": 0.25, "l1": 0}
     )
     found, evaluation = gradients(module, phase, moved(phase, module), Batch(X), DRAWS)
     with noise.supplied(DRAWS):
@@ -131,7 +131,7 @@ def test_gradients_are_those_of_the_weighted_sum():
 
 def test_a_parameter_that_no_term_uses_gets_a_gradient_of_zero():
     module = autoencoder()
-    phase = Phase("own", ("encoder", "code", "decoder"), {"l2": l2})
+    phase = Phase("own", ("encoder", "bottleneck", "decoder"), {"l2": l2})
     found, _ = gradients(module, phase, moved(phase, module), Batch(X), DRAWS)
     for name, gradient in zip(phase.parameters(module), found, strict=True):
         assert gradient.any() == (not name.startswith("decoder")), name
@@ -241,7 +241,7 @@ def test_new_values_of_buffers_are_returned_not_written():
     assert not evaluation.buffers["columns.variance"].requires_grad
     assert module.likelihood.variance == 1
     features = module.encoder(X)
-    code = module.code.mean(features) + (0.5 * module.code.log_var(features)).exp() * DRAWS[0]
+    code = module.bottleneck.mean(features) + (0.5 * module.bottleneck.log_var(features)).exp() * DRAWS[0]
     assert torch.allclose(evaluation.buffers["columns.variance"], 2 * module.decoder(code).square().mean())
 
 

@@ -1,0 +1,132 @@
+"""What a method of an estimator computes, as one module from a table to the results."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import fields, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sklearn_ae.model.ensemble import Ensemble, Model
+from sklearn_ae.model.readouts import Batch
+from sklearn_ae.model.targets import Target, ValueTarget
+from sklearn_ae.shipping.ports import ports_of
+from sklearn_ae.shipping.rows import Rows
+from sklearn_ae.shipping.scaling import TensorScaler
+
+
+class Program(nn.Module):
+    """One method of a fitted model: tables in, results out, without NumPy.
+
+    Parameters
+    ----------
+    model : Model
+        The model. Its modules are copied.
+    method : str
+        A key of ``METHODS``.
+
+    Attributes
+    ----------
+    ports : list of Port
+        The columns of the table.
+    by_column : bool
+        Whether each column is an input of its own: there are categories.
+    """
+
+    def __init__(self, model: Model, method: str) -> None:
+        super().__init__()
+        encoding = model.encoding
+        self.ports = ports_of(encoding.schema, encoding.schema.by_column(encoding.scaler.gaps).tolist())
+        self.by_column = bool(encoding.layout.frequencies)
+        self.rows = Rows(encoding, self.ports)
+        self.scaler = TensorScaler(encoding.scaler, next(model.net.module_.parameters()).dtype)
+        self.model = _traceable(model, self.scaler)
+        self.modules_used = nn.ModuleList(member.net.module_ for member in self.model.members)
+        self.compute = METHODS[method]
+
+    def forward(self, X: Tensor) -> Tensor:
+        """(n, d) -> (n, ...): the results for rows, in which strings are ids."""
+        x, observed = self.scaler.encode(self.rows.cells(X))
+        return self.compute(self, Batch(x, observed=observed))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the table."""
+        numbers = {port.type for port in self.ports if port.type != "string"}
+        return torch.float32 if not self.by_column or numbers == {"float"} else torch.float64
+
+    @property
+    def module(self) -> Any:
+        """The module of the best member."""
+        return self.model.net.module_
+
+
+def _traceable(model: Model, scaler: TensorScaler) -> Model:
+    """Return a model with copies of its modules, whose readouts use nothing but torch."""
+    encoding = replace(model.encoding, scaler=scaler)  # type: ignore[arg-type]
+
+    def copied(member: Model) -> Model:
+        net: Any = SimpleNamespace(module_=deepcopy(member.net.module_).cpu().eval().requires_grad_(False))
+        own = {field.name: getattr(member, field.name) for field in fields(Model)}
+        return Model(**own | {"net": net, "encoding": encoding})
+
+    members = [copied(member) for member in model.members]
+    best = next(i for i, member in enumerate(model.members) if member.net is model.net)
+    return Ensemble.of(members, best) if len(members) > 1 else members[0]
+
+
+def _codes(program: Program, batch: Batch) -> Tensor:
+    return program.module.encode(batch.x, batch.observed).float()
+
+
+def _predictions(program: Program, batch: Batch) -> Tensor:
+    outputs, target = program.model.outputs(program.module, batch), program.model.target
+    if isinstance(target, ValueTarget):
+        return (outputs[:, 0] * target.spread + target.location).float()
+    index, labels = outputs.argmax(1), labels_of(program.model.target)
+    return index if labels.dtype.kind == "U" else torch.from_numpy(labels)[index]
+
+
+def _probabilities(program: Program, batch: Batch) -> Tensor:
+    return program.model.outputs(program.module, batch).log_softmax(1).exp().float()
+
+
+def _reconstruction(program: Program, batch: Batch) -> Tensor:
+    if program.model.encoding.schema.constraints:
+        raise ValueError(
+            "method must be another one than 'reconstruct' after a fit with constraints, whose functions can't be in a "
+            "graph: fit without constraints"
+        )
+    cells = program.scaler.decode(program.module.decode(program.module.encode(batch.x, batch.observed)))
+    low, high = (torch.from_numpy(bound) for bound in program.model.encoding.ranges.signs)
+    numbers = torch.minimum(torch.maximum(cells[:, : len(low)], low), high)
+    rows = program.rows.restored(torch.cat([numbers, cells[:, len(low) :]], 1))
+    return rows if program.by_column else rows.float()
+
+
+def _log_likelihood(program: Program, batch: Batch) -> Tensor:
+    return program.model.scores(program.module, batch, None)[:, 0].float()
+
+
+METHODS: dict[str, Callable[[Program, Batch], Tensor]] = {
+    "transform": _codes,
+    "predict": _predictions,
+    "predict_proba": _probabilities,
+    "reconstruct": _reconstruction,
+    "score_samples": _log_likelihood,
+}
+
+
+def labels_of(target: Target) -> NDArray:
+    """Return the labels of classes as strings, integers, floats or truth values."""
+    labels = np.array([] if target.classes is None else target.classes.tolist())
+    if labels.dtype.kind not in "Uifb":
+        raise ValueError(
+            f"labels must be strings, numbers or truth values to be outputs of a graph, got {labels.tolist()}: convert "
+            "them before the fit"
+        )
+    return labels
