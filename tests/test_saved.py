@@ -195,11 +195,11 @@ def test_a_file_of_a_newer_format_names_the_version_that_wrote_it(path, monkeypa
 @pytest.mark.filterwarnings("ignore")  # numpy warns about some of the numbers
 def test_damaged_files_are_refused_or_harmless(saved, tmp_path):
     path, outcomes = tmp_path / "damaged", []
-    for number in range(180):
+    for number in range(90):
         path.write_bytes(damaged(saved, number))
         outcomes.append(_outcome(path))
-    assert outcomes.count("refused") > 100
-    assert outcomes.count("loaded") > 3  # otherwise the mutations are all found by the checksum
+    assert outcomes.count("refused") > 50
+    assert outcomes.count("loaded") > 1  # otherwise the mutations are all found by the checksum
 
 
 def _outcome(path):

@@ -85,7 +85,14 @@ def play(phases, module, **settings):
 
 @pytest.mark.parametrize(
     "updates",
-    [("encoder",), ("bottleneck",), ("decoder",), ("head",), ("encoder", "decoder"), ("decoder", "encoder", "bottleneck")],
+    [
+        ("encoder",),
+        ("bottleneck",),
+        ("decoder",),
+        ("head",),
+        ("encoder", "decoder"),
+        ("decoder", "encoder", "bottleneck"),
+    ],
 )
 def test_the_parameters_of_a_phase_are_those_of_its_submodules(updates):
     module = autoencoder()
