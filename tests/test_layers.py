@@ -11,7 +11,17 @@ import pytest
 import sklearn_ae
 
 ROOT = Path(sklearn_ae.__file__).parent
-LAYERS = ["modules", "likelihoods", "objectives", "training", "persistence", "model", "estimators", "metrics"]
+LAYERS = [
+    "modules",
+    "likelihoods",
+    "objectives",
+    "training",
+    "persistence",
+    "model",
+    "estimators",
+    "metrics",
+    "plotting",
+]
 TABLES_BELOW = LAYERS.index("model")  # tables stand beside the first four layers
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
