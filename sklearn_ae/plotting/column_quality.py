@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_ae.metrics.reading import Tables
-from sklearn_ae.plotting.drawing import bars, height_of
-from sklearn_ae.plotting.estimators import categorical_features_of, labels_of, restored_by, tables_of
+from sklearn_ae.plotting.drawing import bars, height_of, legend_beside
+from sklearn_ae.plotting.estimators import categorical_features_of, labels_of, restored_by, restored_tables
 from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for
 
 LOWEST = -1.0  # left end of the axis
@@ -111,7 +111,7 @@ class ColumnQualityDisplay:
         display : ColumnQualityDisplay
             The display.
         """
-        tables = tables_of(X, restored, categorical_features, "restored")
+        tables = restored_tables(X, restored, categorical_features)
         return cls(_scores(tables), labels_of(tables.names), tables.discrete).plot(ax, **options)
 
     def plot(self, ax: Any = None, *, max_columns: int = 30) -> Self:
@@ -131,7 +131,7 @@ class ColumnQualityDisplay:
         """
         order = np.argsort(np.nan_to_num(-self.scores, nan=np.inf), kind="stable")[-max_columns:]  # undefined ones last
         scores, categorical = self.scores[order], self.is_categorical[order]
-        self.ax_ = axes_for(ax, self, 5.6, height_of(len(order)))
+        self.ax_ = axes_for(ax, self, 6.4, height_of(len(order)))
         self.figure_ = self.ax_.figure
         colours = [COLOURS[0] if is_category else COLOURS[1] for is_category in categorical]
         self.bars_ = bars(self.ax_, [self.column_names[column] for column in order], scores, colours)
@@ -145,8 +145,8 @@ class ColumnQualityDisplay:
         """Draw a legend of the two kinds of columns."""
         from matplotlib.patches import Patch
 
-        patches = [Patch(color=COLOURS[1], label="numbers: R²"), Patch(color=COLOURS[0], label="categories: gain")]
-        self.figure_.legend(handles=patches, loc="outside upper center", ncols=2, frameon=False)
+        patches = [Patch(color=COLOURS[1], label="numbers"), Patch(color=COLOURS[0], label="categories")]
+        legend_beside(self.ax_, patches)
 
 
 def _label(categorical: NDArray[np.bool_]) -> str:

@@ -22,6 +22,27 @@ def set_lines(ax: Any, names: Sequence[str]) -> None:
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
 
 
+def legend_beside(ax: Any, handles: Any = None, **options: Any) -> Any:
+    """Draw a legend on the right of axes, where it hides nothing, and return it.
+
+    Parameters
+    ----------
+    ax : Axes
+        The axes.
+    handles : sequence of Artist, default=None
+        What the legend explains. None takes all artists with a label.
+    **options : dict
+        Options of ``Axes.legend``.
+
+    Returns
+    -------
+    legend : Legend
+        The legend.
+    """
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    return ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, **options)
+
+
 def bars(ax: Any, names: Sequence[str], values: NDArray, colours: Any) -> Any:
     """Draw a horizontal bar for each column, and return the bars; an undefined value is named so.
 

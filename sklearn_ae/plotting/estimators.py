@@ -84,6 +84,15 @@ def tables_of(X: Any, others: Any, categorical_features: Any, name: str) -> Tabl
     return Tables.read({"X": X.astype(float) if is_boolean else X, name: others}, categorical_features)
 
 
+def restored_tables(X: Any, restored: Any, categorical_features: Any) -> Tables:
+    """Return rows and their reconstructions as cells, the tables ``X`` and ``restored``; raise unless they match."""
+    tables = tables_of(X, restored, categorical_features, "restored")
+    n_rows, n_restored = (len(cells) for cells in tables.cells.values())
+    if n_restored != n_rows:
+        raise ValueError(f"restored must have as many rows as X, {n_rows}, got {n_restored}")
+    return tables
+
+
 def labels_of(names: Any) -> list[str]:
     """Return names of columns in a picture: x0, x1, ... for positions, as scikit-learn names columns of an array."""
     return [name if isinstance(name, str) else f"x{name}" for name in names]

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from sklearn_ae.plotting.drawing import legend_beside
 from sklearn_ae.plotting.estimators import codes_of
 from sklearn_ae.plotting.figures import COLOURS, GREY, MARKERS, axes_for, style_of
 
@@ -216,10 +217,8 @@ class LatentSpaceDisplay:
             self.ax_.set(ylabel=self.axis_labels[1])
         self.ax_.set(xlabel=self.axis_labels[0])
         if legend and self.labels is not None:
-            # Beside the axes, where it hides no point.
-            place = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False, "markerscale": 1.6}
             n_columns = -(-len(groups) // LONGEST_COLUMN)
-            self.legend_ = self.ax_.legend(title=self.label_name, ncols=n_columns, **place)
+            self.legend_ = legend_beside(self.ax_, title=self.label_name, ncols=n_columns, markerscale=1.6)
 
     def _draw_histograms(self, groups: list[tuple[str, NDArray[np.bool_], dict[str, str]]]) -> None:
         edges = np.histogram_bin_edges(self.codes[:, 0], bins=30)

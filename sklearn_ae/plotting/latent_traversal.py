@@ -197,8 +197,8 @@ class LatentTraversalDisplay:
         label = "change in standard deviations"
         self.colorbar_ = self.figure_.colorbar(self.heat_maps_[0], ax=list(self.axes_), label=label)
         if np.isnan(self.changes[:, :, shown]).any():
-            handles, labels = next(pair for axes in self.axes_ if (pair := axes.get_legend_handles_labels())[0])
-            self.figure_.legend(handles, labels, loc="outside upper center", frameon=False)
+            handles = next(found for axes in self.axes_ if (found := axes.get_legend_handles_labels()[0]))
+            self.axes_[0].legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
 
     def _draw_dimension(self, ax: Any, place: int, shown: NDArray[np.intp], colours: dict[str, Any]) -> Any:
         """Draw the changes along a dimension, with crosses for other categories, and return the image."""

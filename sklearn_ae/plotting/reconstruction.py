@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_ae.plotting.drawing import check_image_shape, height_of, set_lines, show_mosaic
-from sklearn_ae.plotting.estimators import categorical_features_of, labels_of, restored_by, spreads_of, tables_of
+from sklearn_ae.plotting.drawing import check_image_shape, height_of, legend_beside, set_lines, show_mosaic
+from sklearn_ae.plotting.estimators import categorical_features_of, labels_of, restored_by, restored_tables, spreads_of
 from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the quantiles of residuals
@@ -144,7 +144,7 @@ class ReconstructionDisplay:
 
     @classmethod
     def _of(cls, X: Any, restored: Any, categorical: Any, image_shape: Any, ax: Any, options: dict[str, Any]) -> Self:
-        tables = tables_of(X, restored, categorical, "restored")
+        tables = restored_tables(X, restored, categorical)
         numbers = np.flatnonzero(~tables.discrete)
         if image_shape is not None:
             image_shape = check_image_shape(image_shape, len(tables.names))
@@ -214,7 +214,7 @@ class ReconstructionDisplay:
         widths = np.nan_to_num(quantiles[-1] - quantiles[0], nan=-1)
         shown = np.sort(np.argsort(-widths, kind="stable")[:max_columns])
         low, lower, median, upper, high = quantiles[:, shown]
-        self.ax_ = axes_for(ax, self, 5.6, height_of(len(shown)))
+        self.ax_ = axes_for(ax, self, 6.4, height_of(len(shown)))
         self.figure_ = self.ax_.figure
         lines = np.arange(len(shown))
         self.ax_.axvline(0, color=GREY, linestyle=":", linewidth=1)
@@ -225,7 +225,7 @@ class ReconstructionDisplay:
         self.ax_.plot(median, lines, "D", color=COLOURS[3], markersize=4, label="median")
         set_lines(self.ax_, [self.column_names[column] for column in shown])
         self.ax_.set_xlabel("residual in standard deviations")
-        self.figure_.legend(*self.ax_.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+        legend_beside(self.ax_)
 
 
 def _categories(tables: Any) -> list[Any]:
