@@ -124,7 +124,7 @@ class CodeAttributionDisplay:
         self.figure_ = self.ax_.figure
         names = [self.column_names[column] for column in shown]
         self.im_ = heat_map(self.ax_, self.effects[shown], names, cmap=cmap, vmin=0)
-        self.colorbar_ = self.figure_.colorbar(self.im_, ax=self.ax_, label="mean change of the code")
+        self.colorbar_ = self.figure_.colorbar(self.im_, ax=self.ax_, label="change of the code")
         self.ax_.set_xlabel("code")
         if self.code_names is not None:
             self.ax_.set_xticks(range(n_codes), self.code_names, rotation=45, ha="right")

@@ -180,7 +180,7 @@ class LatentSpaceDisplay:
         self.figure_ = self.ax_.figure
         self.legend_ = self.colorbar_ = None
         self.artists_: list[Any] = []
-        points = {"s": 14, "alpha": 0.9, "linewidths": 0} | (scatter_kw or {})
+        points = {"s": 20, "alpha": 0.9, "linewidths": 0} | (scatter_kw or {})
         if _holds_numbers(self.labels):
             self._draw_numbers(points | {"cmap": cmap}, legend)
         else:

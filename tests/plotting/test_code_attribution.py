@@ -21,7 +21,7 @@ def test_effects_are_those_of_explain_codes(family):
 
 @families
 def test_columns_that_move_codes_most_are_drawn(family):
-    display = CodeAttributionDisplay.from_estimator(fitted_to_digits(family), DIGITS, max_columns=4)
+    display = CodeAttributionDisplay.from_estimator(fitted_to_digits(family), DIGITS, max_samples=20, max_columns=4)
     assert display.effects.shape == (64, 2)
     assert display.im_.get_array().shape == (4, 2)
 

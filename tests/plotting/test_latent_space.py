@@ -68,7 +68,6 @@ def test_numbers_have_a_colour_bar_and_classes_a_legend(labels, are_numbers):
     display = LatentSpaceDisplay.from_codes(CODES[:, :2], labels)
     assert (display.colorbar_ is not None, display.legend_ is not None) == (are_numbers, not are_numbers)
     assert sum(len(points.get_offsets()) for points in display.artists_) == 30  # missing labels are drawn as well
-    display.figure_.canvas.draw()
 
 
 def test_one_dimension_is_a_histogram_or_points_over_a_number():

@@ -63,9 +63,9 @@ def test_along_principal_components_changes_are_the_loadings():
 
 
 def test_a_single_step_and_many_dimensions_are_drawn():
-    pca = PCA(9).fit(DIGITS)
+    pca = PCA(5).fit(DIGITS)
     display = LatentTraversalDisplay.from_estimator(pca, DIGITS, n_steps=1)
-    assert len(display.axes_) == 9
+    assert len(display.axes_) == 5
     display.figure_.canvas.draw()
 
 
