@@ -35,10 +35,6 @@ class ReconstructionDisplay:
 
     Attributes
     ----------
-    residuals : ndarray of shape (n_samples, n_numbers)
-        Differences ``originals - reconstructions`` in standard deviations of the known cells of a column.
-    residual_quantiles : ndarray of shape (5, n_numbers)
-        Quantiles of the residuals at the levels 0.05, 0.25, 0.5, 0.75 and 0.95; NaN in a column without known cells.
     ax_ : Axes
         The axes.
     figure_ : Figure
@@ -162,12 +158,12 @@ class ReconstructionDisplay:
 
     @property
     def residuals(self) -> NDArray[np.float64]:
-        """Differences of originals and reconstructions in standard deviations of the columns."""
+        """Originals minus reconstructions in standard deviations of the known cells of a column, (n, d)."""
         return (self.originals - self.reconstructions) / spreads_of(self.originals)
 
     @property
     def residual_quantiles(self) -> NDArray[np.float64]:
-        """Quantiles of the residuals of each column."""
+        """Quantiles of the residuals at the levels 0.05, 0.25, 0.5, 0.75, 0.95, (5, d); NaN if no cell is known."""
         residuals = self.residuals
         known = ~np.isnan(residuals)
         quantiles = np.full((len(LEVELS), residuals.shape[1]), np.nan)
