@@ -79,9 +79,7 @@ def tables_of(X: Any, others: Any, categorical_features: Any, name: str) -> Tabl
     tables : Tables
         The tables ``X`` and ``name``.
     """
-    # Truth values of an array are decoded to probabilities, which are compared as numbers.
-    is_boolean = isinstance(X, np.ndarray) and X.dtype == bool
-    return Tables.read({"X": X.astype(float) if is_boolean else X, name: others}, categorical_features)
+    return Tables.read({"X": X, name: others}, categorical_features)
 
 
 def restored_tables(X: Any, restored: Any, categorical_features: Any) -> Tables:

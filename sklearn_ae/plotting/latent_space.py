@@ -263,10 +263,19 @@ def _groups(labels: NDArray | None, n: int) -> list[tuple[str, NDArray[np.bool_]
         return [("rows", np.ones(n, dtype=bool), style_of(4) | {"marker": "o"})]
     missing = pd.isna(labels)
     classes = sorted(set(labels[~missing].tolist()), key=lambda label: (str(type(label)), label))
-    groups = [(f"{label:g}" if isinstance(label, float) else str(label), labels == label) for label in classes]
-    styled = [(name, rows & ~missing, style_of(i)) for i, (name, rows) in enumerate(groups)]
+    styled = [
+        (f"{label:g}" if isinstance(label, float) else str(label), _equal(labels, label, ~missing), style_of(i))
+        for i, label in enumerate(classes)
+    ]
     unlabelled = [("no label", missing, {"color": GREY, "marker": "."})] if missing.any() else []
     return unlabelled + styled
+
+
+def _equal(labels: NDArray, label: Any, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which known labels equal one; a missing one may refuse to be compared."""
+    rows = known.copy()
+    rows[known] = labels[known] == label
+    return rows
 
 
 def _without(options: dict[str, Any], name: str) -> dict[str, Any]:

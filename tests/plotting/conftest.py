@@ -1,16 +1,13 @@
 """Figures without a window, closed after each test."""
 
+import matplotlib as mpl
 import pytest
-
-pytest.importorskip("matplotlib")
+from matplotlib import pyplot as plt
 
 
 @pytest.fixture(autouse=True)
 def _closed_figures():
-    """Draw without a window, leave settings as they are, and close the figures."""
-    import matplotlib as mpl
-    import matplotlib.pyplot as plt
-
+    """Draw without a window, check that settings stay as they are, and close the figures."""
     plt.switch_backend("agg")
     before = dict(mpl.rcParams)
     yield

@@ -20,6 +20,7 @@ def test_known_scores():
             "worse": [0.0, 1, 0, 1],
             "kind": ["a", "a", "b", None],
             "half": ["a", "a", "b", "b"],
+            "usual": ["b", "b", "b", "a"],
             "constant": [1.0, 1, 1, 1],
         }
     )
@@ -30,14 +31,15 @@ def test_known_scores():
             "worse": [1.0, 0, 1, 0],
             "kind": ["a", "a", "a", "b"],  # as good as the most frequent category
             "half": ["a", "a", "b", "a"],
+            "usual": ["a", "a", "a", "a"],
             "constant": [1.0, 2, 1, 1],
         }
     )
     display = ColumnQualityDisplay.from_predictions(X, restored)
-    assert_allclose(display.scores, [1, 0, -3, 0, 0.5, np.nan])
-    assert_array_equal(display.is_categorical, [False, False, False, True, True, False])
+    assert_allclose(display.scores, [1, 0, -3, 0, 0.5, -2, np.nan])
+    assert_array_equal(display.is_categorical, [False, False, False, True, True, True, False])
     names = [text.get_text() for text in display.ax_.get_yticklabels()]
-    assert names == ["perfect", "half", "mean", "kind", "worse", "constant"]
+    assert names == ["perfect", "half", "mean", "kind", "usual", "worse", "constant"]
     assert display.ax_.get_xlim() == (-1, 1)
     assert [text.get_text().strip() for text in display.ax_.texts] == ["undefined"]
 

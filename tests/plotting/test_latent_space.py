@@ -60,6 +60,7 @@ def test_chosen_dimensions_are_drawn():
         (np.arange(30) % 2 * 1.0, False),
         (np.arange(30) % 2 == 0, False),
         (np.array(["a", "b", None] * 10, dtype=object), False),
+        (pd.Series(["a", "b", None] * 10, dtype="string"), False),
         (np.where(np.arange(30) % 4, np.arange(30), np.nan), True),
         (pd.Series(pd.Categorical([1.5, 2.5, 3.5] * 10), name="kind"), True),
     ],
