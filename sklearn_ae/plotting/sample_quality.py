@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import _num_samples
 
 from sklearn_ae.metrics.similarity import mean_of_known, shape_scores, trend_scores
 from sklearn_ae.plotting.drawing import bars, heat_map, height_of
@@ -105,7 +106,7 @@ class SampleQualityDisplay:
             If the estimator is not fitted.
         """
         autoencoder = autoencoder_of(estimator)
-        n_rows = n_samples if n_samples is not None else len(X) if hasattr(X, "__len__") else X.shape[0]
+        n_rows = _num_samples(X) if n_samples is None else n_samples
         samples = autoencoder.sample(n_rows, random_state, missing=True)
         categorical = categorical_features_of(autoencoder)
         return cls.from_tables(X, samples, categorical_features=categorical, ax=ax, **options)

@@ -8,9 +8,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from scipy.sparse import csr_matrix
 
 from sklearn_ae import RegularizedAutoencoder, plotting
-from tests.plotting.fits import fitted_to_table, mixed_table
+from tests.plotting.fits import DIGITS, fitted_to_digits, fitted_to_table, mixed_table
 
 DISPLAYS = [getattr(plotting, name) for name in plotting.__all__]
 every_display = pytest.mark.parametrize("display", DISPLAYS, ids=plotting.__all__)
@@ -67,6 +68,12 @@ def test_texts_are_in_the_colour_of_the_style(display):
         light = mpl.rcParams["text.color"]
         texts = [text for ax in figure.axes for text in [ax.title, ax.xaxis.label, *ax.get_yticklabels()]]
         assert {text.get_color() for text in texts} == {light}
+
+
+@pytest.mark.parametrize("display", [found for found in DISPLAYS if found is not plotting.LossCurveDisplay])
+def test_sparse_rows_are_drawn(display):
+    model = fitted_to_digits(RegularizedAutoencoder)
+    assert display.from_estimator(model, csr_matrix(DIGITS[:30])).figure_ is not None
 
 
 def test_the_rows_of_the_user_are_not_changed():
