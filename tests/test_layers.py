@@ -11,8 +11,18 @@ import pytest
 import sklearn_ae
 
 ROOT = Path(sklearn_ae.__file__).parent
-LAYERS = ["modules", "likelihoods", "objectives", "training", "persistence", "model"]
-LAYERS += ["shipping", "estimators", "metrics"]
+LAYERS = [
+    "modules",
+    "likelihoods",
+    "objectives",
+    "training",
+    "persistence",
+    "model",
+    "shipping",
+    "estimators",
+    "metrics",
+    "plotting",
+]
 TABLES_BELOW = LAYERS.index("model")  # tables stand beside the first four layers
 FILES = sorted(ROOT.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}

@@ -1,0 +1,95 @@
+"""The picture of codes: coordinates, kinds of labels, and bad input."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+
+from sklearn_ae import RegularizedAutoencoder
+from sklearn_ae.plotting import LatentSpaceDisplay
+from tests.families import families, tiny
+from tests.plotting.fits import CLASSES, DIGITS, fitted_to_digits, fitted_to_table, mixed_table
+
+CODES = np.random.RandomState(0).normal(size=(30, 4)) * [3, 1, 2, 0.1]
+
+
+@families
+def test_two_dimensions_are_drawn_as_they_are(family):
+    model = fitted_to_digits(family)
+    display = LatentSpaceDisplay.from_estimator(model, DIGITS, CLASSES)
+    assert_allclose(display.codes, model.transform(DIGITS))
+    assert_array_equal(display.labels, CLASSES)
+    assert [text.get_text() for text in display.legend_.get_texts()] == [str(digit) for digit in range(10)]
+    assert sum(len(points.get_offsets()) for points in display.artists_) == len(DIGITS)
+
+
+def test_classes_differ_in_colour_or_marker():
+    display = LatentSpaceDisplay.from_codes(np.zeros((40, 2)), [f"class {i:02d}" for i in range(40)])
+    looks = {
+        (tuple(points.get_facecolor()[0]), points.get_paths()[0].vertices.tobytes()) for points in display.artists_
+    }
+    assert len(looks) == 40
+
+
+@families
+def test_codes_of_more_dimensions_are_their_principal_components(family):
+    model, X = fitted_to_table(family), mixed_table()
+    display = LatentSpaceDisplay.from_estimator(model, X, X["size"])
+    codes = model.transform(X)
+    pca = PCA(2).fit(codes)
+    assert_allclose(display.codes, pca.transform(codes), atol=1e-4)
+    assert f"({pca.explained_variance_ratio_[0]:.0%})" in display.ax_.get_xlabel()
+    assert display.colorbar_.ax.get_ylabel() == display.label_name == "size"
+
+
+def test_chosen_dimensions_are_drawn():
+    display = LatentSpaceDisplay.from_codes(CODES, dimensions=(2, 0))
+    assert_array_equal(display.codes, CODES[:, [2, 0]])
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("code 2", "code 0")
+    assert display.legend_ is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "are_numbers"),
+    [
+        (np.arange(30) % 3, False),
+        (np.arange(30), True),
+        (np.arange(30) % 2 + 0.5, True),
+        (np.arange(30) % 2 * 1.0, False),
+        (np.arange(30) % 2 == 0, False),
+        (np.array(["a", "b", None] * 10, dtype=object), False),
+        (pd.Series(["a", "b", None] * 10, dtype="string"), False),
+        (np.where(np.arange(30) % 4, np.arange(30), np.nan), True),
+        (pd.Series(pd.Categorical([1.5, 2.5, 3.5] * 10), name="kind"), True),
+    ],
+)
+def test_numbers_have_a_colour_bar_and_classes_a_legend(labels, are_numbers):
+    display = LatentSpaceDisplay.from_codes(CODES[:, :2], labels)
+    assert (display.colorbar_ is not None, display.legend_ is not None) == (are_numbers, not are_numbers)
+    assert sum(len(points.get_offsets()) for points in display.artists_) == 30  # missing labels are drawn as well
+
+
+def test_one_dimension_is_a_histogram_or_points_over_a_number():
+    bars = LatentSpaceDisplay.from_codes(CODES[:, :1], np.arange(30) % 2)
+    assert bars.ax_.get_ylabel() == "rows"
+    assert len(bars.artists_) == 2
+    points = LatentSpaceDisplay.from_codes(CODES, np.arange(30.0), dimensions=[1])
+    assert_array_equal(points.artists_[0].get_offsets(), np.column_stack([CODES[:, 1], np.arange(30)]))
+
+
+def test_equal_codes_are_drawn():
+    display = LatentSpaceDisplay.from_codes(np.ones((5, 3)))
+    assert_array_equal(display.codes, np.zeros((5, 2)))
+
+
+def test_bad_input():
+    with pytest.raises(NotFittedError):
+        LatentSpaceDisplay.from_estimator(tiny(), DIGITS)
+    model = fitted_to_digits(RegularizedAutoencoder)
+    for dimensions in [(0, 2), (0, 0), (0, 1, 1), (), ("a",)]:
+        with pytest.raises(ValueError, match="dimensions must be one or two different integers from 0 to 1, got"):
+            LatentSpaceDisplay.from_estimator(model, DIGITS, dimensions=dimensions)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        LatentSpaceDisplay.from_estimator(model, DIGITS, CLASSES[1:])
