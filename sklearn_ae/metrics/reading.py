@@ -56,7 +56,7 @@ class Tables:
         TypeError, ValueError
             If the tables differ in their columns, or a cell is neither missing nor of the kind of its column.
         """
-        containers = {name: _container(table, name) for name, table in given.items()}
+        containers = {name: container_of(table, name) for name, table in given.items()}
         (first, like), *others = containers.items()
         for name, container in others:
             _check_columns(container, name, like, first)
@@ -84,15 +84,58 @@ class Tables:
         position : int
             The position.
         """
-        is_position = isinstance(column, int | np.integer) and not isinstance(column, bool)
-        known = list(range(len(self.names))) if is_position else self.names
-        if column not in known:
-            raise ValueError(f"{name} must be the name or the position of a column, got {column!r} among {self.names}")
-        return known.index(column)
+        return position_of(column, self.names, name)
 
 
-def _container(table: Any, name: str) -> Container:
-    """Return a table as a container, after a check of its type and shape."""
+def position_of(column: Any, names: list[Any], name: str) -> int:
+    """Return the position of a column, which is given by its name or position.
+
+    Parameters
+    ----------
+    column : hashable
+        An integer is a position, anything else a name.
+    names : list
+        Names of all columns.
+    name : str
+        The name of the parameter in messages.
+
+    Returns
+    -------
+    position : int
+        The position.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    """
+    is_position = isinstance(column, int | np.integer) and not isinstance(column, bool)
+    known = list(range(len(names))) if is_position else names
+    if column not in known:
+        raise ValueError(f"{name} must be the name or the position of a column, got {column!r} among {names}")
+    return known.index(column)
+
+
+def container_of(table: Any, name: str) -> Container:
+    """Return a table as a container, after a check of its type and shape.
+
+    Parameters
+    ----------
+    table : array-like or DataFrame of shape (n, d)
+        The table.
+    name : str
+        The name of the parameter in messages.
+
+    Returns
+    -------
+    container : Container
+        Its columns can be read.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no table, or has no rows or no columns.
+    """
     check_kind(table, name)
     if is_frame(table):
         if 0 in table.shape:

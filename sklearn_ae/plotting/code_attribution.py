@@ -6,9 +6,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_ae.plotting.drawing import heat_map, height_of
+from sklearn_ae.plotting.drawing import colour_bar, heat_map, height_of, largest
 from sklearn_ae.plotting.estimators import autoencoder_of, labels_of
-from sklearn_ae.plotting.figures import axes_for
+from sklearn_ae.plotting.figures import axes_for, check_matplotlib
 
 
 class CodeAttributionDisplay:
@@ -95,6 +95,7 @@ class CodeAttributionDisplay:
         NotFittedError
             If the estimator is not fitted.
         """
+        check_matplotlib(f"{cls.__name__}.from_estimator")
         effects = autoencoder_of(estimator).explain_codes(X, max_samples, random_state)
         return cls(effects.to_numpy(), labels_of(effects.index)).plot(ax, **options)
 
@@ -117,14 +118,14 @@ class CodeAttributionDisplay:
             The display itself.
         """
         n_codes = self.effects.shape[1]
-        largest = self.effects.max(axis=0)
-        relative = self.effects / np.where(largest > 0, largest, 1)
-        shown = np.sort(np.argsort(-relative.sum(axis=1), kind="stable")[:max_columns])
+        highest = self.effects.max(axis=0)
+        relative = self.effects / np.where(highest > 0, highest, 1)
+        shown = largest(relative.sum(axis=1), max_columns)
         self.ax_ = axes_for(ax, self, min(3.4 + 0.4 * n_codes, 12), height_of(len(shown)))
         self.figure_ = self.ax_.figure
         names = [self.column_names[column] for column in shown]
         self.im_ = heat_map(self.ax_, self.effects[shown], names, cmap=cmap, vmin=0)
-        self.colorbar_ = self.figure_.colorbar(self.im_, ax=self.ax_, label="change of the code")
+        self.colorbar_ = colour_bar(self.im_, self.ax_, "change of the code")
         self.ax_.set_xlabel("code")
         if self.code_names is not None:
             self.ax_.set_xticks(range(n_codes), self.code_names, rotation=45, ha="right")

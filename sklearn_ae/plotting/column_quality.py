@@ -7,9 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_ae.metrics.reading import Tables
-from sklearn_ae.plotting.drawing import bars, height_of, legend_beside
-from sklearn_ae.plotting.estimators import categorical_features_of, labels_of, restored_by, restored_tables
-from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for
+from sklearn_ae.plotting.drawing import bars, height_of, largest, legend_beside
+from sklearn_ae.plotting.estimators import (
+    categorical_features_of,
+    labels_of,
+    restored_by,
+    restored_tables,
+    transformer_of,
+)
+from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for, check_matplotlib
 
 LOWEST = -1.0  # left end of the axis
 
@@ -64,8 +70,8 @@ class ColumnQualityDisplay:
 
         Parameters
         ----------
-        estimator : transformer with inverse_transform
-            A fitted autoencoder, or another fitted transformer such as PCA.
+        estimator : transformer with inverse_transform, or imputer or outlier detector around an autoencoder
+            A fitted estimator. Transformers may be others, such as PCA.
         X : array-like or DataFrame of shape (n_samples, n_features)
             The rows, rather new ones than those of the fit.
         ax : Axes, default=None
@@ -83,9 +89,10 @@ class ColumnQualityDisplay:
         NotFittedError
             If the estimator is not fitted.
         """
-        restored = restored_by(estimator, X)
-        categorical = categorical_features_of(estimator)
-        return cls.from_predictions(X, restored, categorical_features=categorical, ax=ax, **options)
+        check_matplotlib(f"{cls.__name__}.from_estimator")
+        transformer = transformer_of(estimator)
+        categorical = categorical_features_of(transformer)
+        return cls.from_predictions(X, restored_by(transformer, X), categorical_features=categorical, ax=ax, **options)
 
     @classmethod
     def from_predictions(
@@ -122,14 +129,15 @@ class ColumnQualityDisplay:
         ax : Axes, default=None
             Axes to draw in, or a new figure.
         max_columns : int, default=30
-            Number of columns that are drawn, the worst ones if there are more.
+            Number of columns that are drawn, the worst ones if there are more. Undefined scores are left out first.
 
         Returns
         -------
         display : ColumnQualityDisplay
             The display itself.
         """
-        order = np.argsort(np.nan_to_num(-self.scores, nan=np.inf), kind="stable")[-max_columns:]  # undefined ones last
+        worst = largest(np.nan_to_num(-self.scores, nan=-np.inf), max_columns)
+        order = worst[np.argsort(np.nan_to_num(-self.scores[worst], nan=np.inf), kind="stable")]  # undefined ones last
         scores, categorical = self.scores[order], self.is_categorical[order]
         self.ax_ = axes_for(ax, self, 6.4, height_of(len(order)))
         self.figure_ = self.ax_.figure

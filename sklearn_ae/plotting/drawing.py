@@ -6,15 +6,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_ae.estimators.inputs import check_count
+from sklearn_ae.metrics.reading import Tables
 from sklearn_ae.plotting.figures import GREY
 
 INCHES_PER_COLUMN = 0.26  # height of a line with the name of a column
+WIDTH_OF_COLOUR_BAR = 0.16  # inches
 GAP = 0.08  # between images, relative to their smaller side
 
 
 def height_of(n_columns: int) -> float:
     """Return the height in inches of a picture with a line for each column."""
     return 1.1 + INCHES_PER_COLUMN * max(n_columns, 3)
+
+
+def largest(values: NDArray, n: int) -> NDArray[np.intp]:
+    """Return the positions of the n largest values, in the order of the positions; NaN are left out.
+
+    Parameters
+    ----------
+    values : ndarray of shape (d,)
+        Values.
+    n : int
+        Number of positions, if there are as many.
+
+    Returns
+    -------
+    positions : ndarray of shape (at most n,)
+        Positions.
+
+    Raises
+    ------
+    ValueError
+        If ``n``, which users know as ``max_columns``, is not an int of at least 1.
+    """
+    n = check_count("max_columns", n)
+    order = np.argsort(-values, kind="stable")  # NaN last
+    return np.sort(order[: min(n, int((~np.isnan(values)).sum()))])
 
 
 def set_lines(ax: Any, names: Sequence[str]) -> None:
@@ -67,6 +95,32 @@ def bars(ax: Any, names: Sequence[str], values: NDArray, colours: Any) -> Any:
         ax.text(0, line, " undefined", va="center", color=GREY, fontsize="small")
     set_lines(ax, names)
     return drawn
+
+
+def colour_bar(image: Any, axes: Any, label: str, **options: Any) -> Any:
+    """Draw a colour bar on the right of axes, of one width whatever their height, and return it.
+
+    Parameters
+    ----------
+    image : ScalarMappable
+        Image or points.
+    axes : Axes or list of Axes
+        The axes.
+    label : str
+        What the colours mean.
+    **options : dict
+        Options of ``Figure.colorbar``.
+
+    Returns
+    -------
+    colorbar : Colorbar
+        The colour bar.
+    """
+    figure = image.axes.figure  # or a part of one
+    places = [ax.get_position() for ax in np.atleast_1d(np.array(axes, dtype=object))]
+    extent = max(place.y1 for place in places) - min(place.y0 for place in places)
+    height = extent * figure.bbox.height / figure.dpi
+    return figure.colorbar(image, ax=axes, label=label, aspect=max(8.0, height / WIDTH_OF_COLOUR_BAR), **options)
 
 
 def heat_map(ax: Any, values: ArrayLike, names: Sequence[str], **options: Any) -> Any:
@@ -154,15 +208,15 @@ def show_mosaic(ax: Any, images: NDArray, low: float, high: float, names: Sequen
     return image
 
 
-def check_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
-    """Return the shape of the image of a row.
+def image_shape_of(image_shape: Any, tables: Tables) -> tuple[int, ...]:
+    """Return the shape of the image of a row, checked.
 
     Parameters
     ----------
     image_shape : sequence of int
         Height and width, and 3 for colours.
-    n_features : int
-        Number of columns.
+    tables : Tables
+        The rows.
 
     Returns
     -------
@@ -172,8 +226,11 @@ def check_image_shape(image_shape: Any, n_features: int) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        If the shape is not that of an image with a pixel for each column.
+        If the shape is not that of an image with a pixel for each column, or there are columns of categories.
     """
+    if tables.discrete.any():
+        raise ValueError(f"image_shape must be None for rows with categories, got {image_shape!r}")
+    n_features = len(tables.names)
     try:
         shape = tuple(int(side) for side in image_shape)
         fits = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)

@@ -1,6 +1,6 @@
 """What displays read of fitted estimators: histories, codes, and restored rows."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_ae.estimators.around import AroundAutoencoder
 from sklearn_ae.estimators.base import BaseAutoencoder
-from sklearn_ae.metrics.reading import Tables
+from sklearn_ae.metrics.reading import Tables, container_of, position_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def autoencoder_of(estimator: Any) -> BaseAutoencoder:
@@ -36,28 +39,56 @@ def autoencoder_of(estimator: Any) -> BaseAutoencoder:
         check_is_fitted(estimator)
         found = estimator.estimator_
     if not isinstance(found, BaseAutoencoder):
-        raise TypeError(f"estimator must be an autoencoder of sklearn_ae, got {estimator!r}")
+        kind = type(estimator).__name__
+        raise TypeError(f"estimator must be an autoencoder of sklearn_ae, such as a step of a pipeline, got {kind}")
     check_is_fitted(found)
     return found
 
 
-def codes_of(estimator: Any, X: Any) -> NDArray[np.float64]:
-    """Return the codes of rows, (n, k), of any fitted transformer."""
+def transformer_of(estimator: Any) -> Any:
+    """Return a fitted transformer that can decode codes: a given one, or the autoencoder inside of an estimator.
+
+    Parameters
+    ----------
+    estimator : transformer with inverse_transform, imputer or outlier detector
+        A fitted estimator. What an imputer returns are no codes, so that its autoencoder is taken.
+
+    Returns
+    -------
+    transformer : transformer with inverse_transform
+        An autoencoder, or another transformer such as PCA or a pipeline.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If the estimator can't encode and decode rows.
+    """
+    if isinstance(estimator, AroundAutoencoder):
+        return autoencoder_of(estimator)
+    if not (hasattr(estimator, "transform") and hasattr(estimator, "inverse_transform")):
+        kind = type(estimator).__name__
+        raise TypeError(f"estimator must be an autoencoder, or have transform and inverse_transform, got {kind}")
     check_is_fitted(estimator)
-    return np.asarray(estimator.transform(X), dtype=np.float64)
+    return estimator
 
 
-def restored_by(estimator: Any, X: Any) -> Any:
-    """Return the rows that are decoded from the codes of rows, as the estimator returns them."""
-    check_is_fitted(estimator)
-    return estimator.inverse_transform(estimator.transform(X))
+def codes_of(transformer: Any, X: Any) -> NDArray[np.float64]:
+    """Return the codes of rows, (n, k)."""
+    return np.asarray(transformer.transform(X), dtype=np.float64)
 
 
-def categorical_features_of(estimator: Any) -> Any:
-    """Return which columns hold categories: a mask of those of the fit, or "from_dtype" for other estimators."""
-    if not isinstance(estimator, BaseAutoencoder):
+def restored_by(transformer: Any, X: Any) -> Any:
+    """Return the rows that are decoded from the codes of rows, as the transformer returns them."""
+    return transformer.inverse_transform(transformer.transform(X))
+
+
+def categorical_features_of(transformer: Any) -> Any:
+    """Return which columns hold categories: a mask of those of the fit, or "from_dtype" for other transformers."""
+    if not isinstance(transformer, BaseAutoencoder):
         return "from_dtype"
-    return np.array([column.likelihood is None for column in estimator.model_.encoding.schema.columns])
+    return np.array([column.likelihood is None for column in transformer.model_.encoding.schema.columns])
 
 
 def tables_of(X: Any, others: Any, categorical_features: Any, name: str) -> Tables:
@@ -91,9 +122,48 @@ def restored_tables(X: Any, restored: Any, categorical_features: Any) -> Tables:
     return tables
 
 
+def column_of(X: Any, column: Any, name: str) -> "pd.Series":
+    """Return a column of a table with its name.
+
+    Parameters
+    ----------
+    X : array-like or DataFrame of shape (n, d)
+        The table.
+    column : hashable
+        An integer is a position, anything else a name.
+    name : str
+        The name of the parameter in messages.
+
+    Returns
+    -------
+    cells : Series of pandas of shape (n,)
+        The cells. Missing ones are NaN.
+
+    Raises
+    ------
+    ValueError
+        If X has no such column.
+    """
+    import pandas as pd
+
+    container = container_of(X, "X")
+    position = position_of(column, container.names, name)
+    cells, missing = container.values(position)
+    if missing.any():
+        cells = cells.astype(np.float64 if cells.dtype.kind in "iuf" else object)
+        cells[missing] = np.nan
+    return pd.Series(cells, name=labels_of([container.names[position]])[0])
+
+
 def labels_of(names: Any) -> list[str]:
     """Return names of columns in a picture: x0, x1, ... for positions, as scikit-learn names columns of an array."""
     return [name if isinstance(name, str) else f"x{name}" for name in names]
+
+
+def most_frequent(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the most frequent known cell of each column, (n, d) -> (d,); NaN where there is none."""
+    found = [np.unique(column[~np.isnan(column)], return_counts=True) for column in cells.T]
+    return np.array([values[counts.argmax()] if len(values) else np.nan for values, counts in found])
 
 
 def spreads_of(cells: NDArray[np.float64]) -> NDArray[np.float64]:

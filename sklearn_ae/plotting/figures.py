@@ -5,10 +5,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Okabe & Ito (2008), without black, which is invisible on a dark background. Grey takes its place.
-COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#999999", "#F0E442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+# Okabe & Ito (2008), without black and yellow, which are invisible on a dark or on a light background. Grey and three
+# more are added, so that ten classes have ten colours.
+COLOURS = (
+    "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#999999", "#9467BD", "#8C564B", "#A0A000",
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<")
+LINES = ("-", "--", ":", "-.")
 GREY = "#888888"  # visible on light and on dark backgrounds
+
+
+def check_matplotlib(caller: str) -> None:
+    """Raise unless matplotlib is installed, before anything is computed.
+
+    Parameters
+    ----------
+    caller : str
+        Name of the method that needs it.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib.pyplot  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f'{caller} needs matplotlib: pip install "sklearn_ae[plotting]"') from error
 
 
 def axes_for(ax: Any, display: Any, width: float, height: float) -> Any:
@@ -35,12 +58,10 @@ def axes_for(ax: Any, display: Any, width: float, height: float) -> Any:
     TypeError
         If ``ax`` is neither axes nor None.
     """
-    try:
-        import matplotlib.pyplot as plt
-        from matplotlib.axes import Axes
-    except ImportError as error:
-        name = type(display).__name__
-        raise ImportError(f'{name}.plot needs matplotlib: pip install "sklearn_ae[plotting]"') from error
+    check_matplotlib(f"{type(display).__name__}.plot")
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+
     if ax is None:
         return plt.subplots(figsize=(width, height), layout="constrained")[1]
     if not isinstance(ax, Axes):
@@ -76,5 +97,5 @@ def divided(ax: Any, n_axes: int, n_columns: int, **options: Any) -> NDArray[np.
 
 
 def style_of(position: int) -> dict[str, str]:
-    """Return colour and marker of a class by its position; forty classes differ."""
+    """Return colour and marker of a class by its position; ninety classes differ."""
     return {"color": COLOURS[position % len(COLOURS)], "marker": MARKERS[position % len(MARKERS)]}

@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_array, check_consistent_length
 
-from sklearn_ae.plotting.drawing import legend_beside
-from sklearn_ae.plotting.estimators import codes_of
-from sklearn_ae.plotting.figures import COLOURS, GREY, MARKERS, axes_for, style_of
+from sklearn_ae.plotting.drawing import colour_bar, legend_beside
+from sklearn_ae.plotting.estimators import codes_of, column_of, transformer_of
+from sklearn_ae.plotting.figures import COLOURS, GREY, LINES, axes_for, check_matplotlib, style_of
 
 MOST_CLASSES_OF_NUMBERS = 12  # whole numbers with more values are coloured by a colour bar
 LONGEST_COLUMN = 12  # entries of a legend
@@ -38,8 +38,10 @@ class LatentSpaceDisplay:
         The axes.
     figure_ : Figure
         The figure.
-    artists_ : list
-        Points or bars, of each class if labels are classes.
+    scatter_ : list of PathCollection
+        Points, those of each class if labels are classes, without a label first.
+    hist_ : list
+        Histograms of each class, if there is one coordinate and labels are not numbers.
     legend_ : Legend or None
         The legend of classes.
     colorbar_ : Colorbar or None
@@ -77,6 +79,7 @@ class LatentSpaceDisplay:
         X: Any,
         y: ArrayLike | None = None,
         *,
+        color_by: Any = None,
         dimensions: Sequence[int] | None = None,
         ax: Any = None,
         **options: Any,
@@ -85,12 +88,14 @@ class LatentSpaceDisplay:
 
         Parameters
         ----------
-        estimator : transformer
-            A fitted autoencoder, or any other fitted transformer.
+        estimator : transformer with inverse_transform, or imputer or outlier detector around an autoencoder
+            A fitted estimator. Transformers may be others, such as PCA.
         X : array-like or DataFrame of shape (n_samples, n_features)
             The rows.
         y : array-like of shape (n_samples,), default=None
             Classes or numbers that colour the points.
+        color_by : str or int, default=None
+            Name or position of a column of X that colours the points, in place of y.
         dimensions : sequence of one or two int, default=None
             Dimensions of the code to draw. None draws the first two principal components of the codes if there are more
             than two dimensions, with their shares of the variance.
@@ -108,10 +113,19 @@ class LatentSpaceDisplay:
         ------
         NotFittedError
             If the estimator is not fitted.
+        TypeError
+            If the estimator can't encode and decode rows.
         ValueError
-            If ``dimensions`` are not of the code, or ``y`` has another length than X.
+            If ``dimensions`` are not of the code, ``y`` has another length than X, X has no column ``color_by``, or
+            both are given.
         """
-        return cls.from_codes(codes_of(estimator, X), y, dimensions=dimensions, ax=ax, **options)
+        check_matplotlib(f"{cls.__name__}.from_estimator")
+        codes = codes_of(transformer_of(estimator), X)
+        if color_by is not None:
+            if y is not None:
+                raise ValueError(f"color_by must be None if y is given, got {color_by!r}")
+            y = column_of(X, color_by, "color_by")
+        return cls.from_codes(codes, y, dimensions=dimensions, ax=ax, **options)
 
     @classmethod
     def from_codes(
@@ -179,10 +193,12 @@ class LatentSpaceDisplay:
         self.ax_ = axes_for(ax, self, 5.6, 4.4)
         self.figure_ = self.ax_.figure
         self.legend_ = self.colorbar_ = None
-        self.artists_: list[Any] = []
-        points = {"s": 20, "alpha": 0.9, "linewidths": 0} | (scatter_kw or {})
+        self.scatter_: list[Any] = []
+        self.hist_: list[Any] = []
+        points = {"s": 20, "alpha": 0.9, "linewidths": 0.5} | (scatter_kw or {})
         if _holds_numbers(self.labels):
-            self._draw_numbers(points | {"cmap": cmap}, legend)
+            # The ends of a colour map are too dark or too light for some background: a thin edge is seen on all.
+            self._draw_numbers({"edgecolors": GREY} | points | {"cmap": cmap}, legend)
         else:
             self._draw_classes(points, legend)
         return self
@@ -194,15 +210,15 @@ class LatentSpaceDisplay:
         value_name = self.label_name or "label"
         if self.codes.shape[1] == 1:
             del points["cmap"]
-            self.artists_ = [self.ax_.scatter(self.codes[known, 0], values[known], color=COLOURS[4], **points)]
+            self.scatter_ = [self.ax_.scatter(self.codes[known, 0], values[known], facecolors=COLOURS[4], **points)]
             self.ax_.set(xlabel=self.axis_labels[0], ylabel=value_name)
             return
         if not known.all():
-            self.artists_.append(self.ax_.scatter(*self.codes[~known].T, color=GREY, **_without(points, "cmap")))
+            self.scatter_.append(self.ax_.scatter(*self.codes[~known].T, facecolors="none", **_without(points, "cmap")))
         drawn = self.ax_.scatter(*self.codes[known].T, c=values[known], **points)
-        self.artists_.append(drawn)
+        self.scatter_.append(drawn)
         if legend:
-            self.colorbar_ = self.figure_.colorbar(drawn, ax=self.ax_, label=value_name)
+            self.colorbar_ = colour_bar(drawn, self.ax_, value_name)
         self.ax_.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
 
     def _draw_classes(self, points: dict[str, Any], legend: bool) -> None:
@@ -211,7 +227,7 @@ class LatentSpaceDisplay:
         if self.codes.shape[1] == 1:
             self._draw_histograms(groups)
         else:
-            self.artists_ = [
+            self.scatter_ = [
                 self.ax_.scatter(*self.codes[rows].T, label=name, **style | points) for name, rows, style in groups
             ]
             self.ax_.set(ylabel=self.axis_labels[1])
@@ -222,11 +238,11 @@ class LatentSpaceDisplay:
 
     def _draw_histograms(self, groups: list[tuple[str, NDArray[np.bool_], dict[str, str]]]) -> None:
         edges = np.histogram_bin_edges(self.codes[:, 0], bins=30)
-        for name, rows, style in groups:
-            colour, lines = style["color"], "-" if style["marker"] in MARKERS[: len(COLOURS)] else "--"
+        for place, (name, rows, style) in enumerate(groups):
+            colour, lines = style["color"], LINES[place % len(LINES)]
             look = {"facecolor": (colour, 0.25), "edgecolor": colour, "linestyle": lines, "linewidth": 1.5}
             _, _, bars = self.ax_.hist(self.codes[rows, 0], edges, histtype="stepfilled", label=name, **look)
-            self.artists_.append(bars)
+            self.hist_.append(bars)
         self.ax_.set(ylabel="rows")
 
 
@@ -238,7 +254,7 @@ def _coordinates(codes: NDArray, dimensions: Sequence[int] | None) -> tuple[NDAr
         with np.errstate(invalid="ignore"):  # all codes are equal
             coordinates = pca.fit_transform(codes)
         shares = np.nan_to_num(pca.explained_variance_ratio_)
-        return coordinates, [f"component {i} of the codes ({share:.0%})" for i, share in enumerate(shares)]
+        return coordinates, [f"component {i} of the codes ({share:.0%} of variance)" for i, share in enumerate(shares)]
     chosen = list(range(n_components)) if dimensions is None else list(dimensions)
     if not 1 <= len(chosen) <= 2 or len({*chosen} & {*range(n_components)}) < len(chosen):
         raise ValueError(

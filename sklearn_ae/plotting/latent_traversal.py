@@ -7,19 +7,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_ae.estimators.inputs import check_count
-from sklearn_ae.metrics.reading import Tables
-from sklearn_ae.plotting.drawing import check_image_shape, heat_map, height_of, show_mosaic
-from sklearn_ae.plotting.estimators import categorical_features_of, codes_of, labels_of, spreads_of, tables_of
-from sklearn_ae.plotting.figures import GREY, axes_for, divided
+from sklearn_ae.metrics.reading import Tables, position_of
+from sklearn_ae.plotting.drawing import colour_bar, heat_map, height_of, image_shape_of, largest, show_mosaic
+from sklearn_ae.plotting.estimators import (
+    categorical_features_of,
+    codes_of,
+    labels_of,
+    spreads_of,
+    tables_of,
+    transformer_of,
+)
+from sklearn_ae.plotting.figures import GREY, axes_for, check_matplotlib, divided
 
-MOST_AXES = 4  # beside one another
+MOST_AXES = 6  # beside one another
+LARGEST_CHANGE = 3.0  # in standard deviations, beyond which the colours are the same
 
 
 class LatentTraversalDisplay:
-    """Decoded rows along each dimension of the code, with the other dimensions at their means.
+    """Decoded rows along each dimension of the code, with the other dimensions kept.
 
     Rows that are images are drawn as images. Of other rows the changes of the columns are drawn, from the row that is
-    decoded from the mean code.
+    decoded from the code in the center: the mean code, or that of a given row.
 
     Use :meth:`from_estimator` to create one. Parameters are stored as attributes.
 
@@ -52,6 +60,8 @@ class LatentTraversalDisplay:
         The heat maps of the changes, one for each dimension.
     colorbar_ : Colorbar or None
         The colour bar of the changes.
+    legend_ : Legend or None
+        The legend of the crosses, which mark another category than that in the center.
 
     Examples
     --------
@@ -92,6 +102,7 @@ class LatentTraversalDisplay:
         dimensions: Sequence[int] | None = None,
         n_steps: int = 7,
         quantiles: tuple[float, float] = (0.05, 0.95),
+        center: Any = None,
         ax: Any = None,
         **options: Any,
     ) -> Self:
@@ -99,10 +110,10 @@ class LatentTraversalDisplay:
 
         Parameters
         ----------
-        estimator : transformer with inverse_transform
-            A fitted autoencoder, or another fitted transformer such as PCA.
+        estimator : transformer with inverse_transform, or imputer or outlier detector around an autoencoder
+            A fitted estimator. Transformers may be others, such as PCA.
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Rows whose codes determine the range of each dimension and the means.
+            Rows whose codes determine the range of each dimension and the mean code.
         image_shape : (height, width) or (height, width, 3), default=None
             Shape of the image of a row. None draws changes of columns.
         dimensions : sequence of int, default=None
@@ -111,6 +122,8 @@ class LatentTraversalDisplay:
             Number of equally spaced codes in each dimension, from the low to the high quantile.
         quantiles : (low, high), default=(0.05, 0.95)
             Levels of the quantiles of the codes of X.
+        center : array-like or DataFrame of shape (1, n_features), default=None
+            Row whose code the other dimensions have. None takes the mean code.
         ax : Axes, default=None
             Axes to draw in, or whose place is taken, or a new figure.
         **options : dict
@@ -125,25 +138,32 @@ class LatentTraversalDisplay:
         ------
         NotFittedError
             If the estimator is not fitted.
+        TypeError
+            If the estimator can't encode and decode rows.
         ValueError
             If ``image_shape`` has not as many pixels as X has columns, or another parameter is not valid.
         """
+        check_matplotlib(f"{cls.__name__}.from_estimator")
         check_count("n_steps", n_steps)
         _check_levels(quantiles)
-        codes = codes_of(estimator, X)
+        transformer = transformer_of(estimator)
+        codes = codes_of(transformer, X)
         chosen = _check_dimensions(dimensions, codes.shape[1])
-        steps, grid = _traversal(codes, chosen, n_steps, quantiles)
-        tables = tables_of(X, estimator.inverse_transform(grid), categorical_features_of(estimator), "decoded")
-        shape = None if image_shape is None else _checked_shape(image_shape, tables)
-        center, decoded = np.split(tables.cells["decoded"], [1])
-        changes = _changes(decoded, center, tables)
+        start = codes.mean(axis=0) if center is None else _code_of_row(transformer, center)
+        steps, grid = _traversal(codes, start, chosen, n_steps, quantiles)
+        tables = tables_of(X, transformer.inverse_transform(grid), categorical_features_of(transformer), "decoded")
+        shape = None if image_shape is None else image_shape_of(image_shape, tables)
+        middle, decoded = np.split(tables.cells["decoded"], [1])
+        changes = _changes(decoded, middle, tables)
         sizes = len(chosen), n_steps, -1
         display = cls(
             steps, decoded.reshape(sizes), changes.reshape(sizes), labels_of(tables.names), chosen, image_shape=shape
         )
         return display.plot(ax, **options)
 
-    def plot(self, ax: Any = None, *, cmap: Any = None, max_columns: int = 30) -> Self:
+    def plot(
+        self, ax: Any = None, *, cmap: Any = None, columns: Sequence[Any] | None = None, max_columns: int = 30
+    ) -> Self:
         """Draw images, or heat maps of the changes of columns.
 
         Parameters
@@ -152,20 +172,22 @@ class LatentTraversalDisplay:
             Axes to draw in, or whose place is taken, or a new figure.
         cmap : str or Colormap, default=None
             Colours. None takes ``"viridis"`` for pixels and ``"PuOr"`` for changes, which have two signs.
+        columns : sequence of str or int, default=None
+            Names or positions of the columns whose changes are drawn, in this order. None draws all.
         max_columns : int, default=30
-            Number of columns whose changes are drawn, those that change most if there are more.
+            Number of columns if ``columns`` is None. Those that change most are drawn if there are more.
 
         Returns
         -------
         display : LatentTraversalDisplay
             The display itself.
         """
-        self.im_ = self.colorbar_ = None
+        self.im_ = self.colorbar_ = self.legend_ = None
         self.heat_maps_: list[Any] = []
         if self.image_shape is None:
-            self._draw_changes(ax, cmap or "PuOr", max_columns)
+            self._draw_changes(ax, "PuOr" if cmap is None else cmap, self._chosen(columns, max_columns))
         else:
-            self._draw_images(ax, cmap or "viridis")
+            self._draw_images(ax, "viridis" if cmap is None else cmap)
         return self
 
     def _draw_images(self, ax: Any, cmap: Any) -> None:
@@ -178,27 +200,41 @@ class LatentTraversalDisplay:
         self.im_ = show_mosaic(self.ax_, images, self.decoded.min(), self.decoded.max(), names, cmap)
         self.ax_.set_xlabel("from low to high codes")
 
-    def _draw_changes(self, ax: Any, cmap: Any, max_columns: int) -> None:
+    def _chosen(self, columns: Sequence[Any] | None, max_columns: int) -> NDArray[np.intp]:
+        """Return the positions of the columns to draw."""
+        if columns is not None:
+            return np.array([position_of(column, list(self.column_names), "columns") for column in columns])
+        return largest(np.where(np.isnan(self.changes), 1.0, np.abs(self.changes)).max(axis=(0, 1)), max_columns)
+
+    def _draw_changes(self, ax: Any, cmap: Any, shown: NDArray[np.intp]) -> None:
         """Draw a heat map for each dimension."""
-        size = np.where(np.isnan(self.changes), 1.0, np.abs(self.changes)).max(axis=(0, 1))
-        shown = np.sort(np.argsort(-size, kind="stable")[:max_columns])
         n_axes = len(self.dimensions)
         n_columns = min(n_axes, MOST_AXES)
         height = height_of(len(shown)) * -(-n_axes // n_columns)
-        self.ax_ = axes_for(ax, self, 2.6 + 1.9 * n_columns, height)
+        self.ax_ = axes_for(ax, self, 2.6 + 1.4 * n_columns, height)
         self.figure_ = self.ax_.figure
         self.axes_ = divided(self.ax_, n_axes, n_columns)
-        limit = np.nanmax(np.abs(self.changes[:, :, shown]), initial=1e-9)
+        most = np.nanmax(np.abs(self.changes[:, :, shown]), initial=1e-9)
+        limit = min(most, LARGEST_CHANGE)
+        colours = {"cmap": _with_other(cmap), "vmin": -limit, "vmax": limit}
         for place, axes in enumerate(self.axes_):
-            image = self._draw_dimension(axes, place, shown, {"cmap": cmap, "vmin": -limit, "vmax": limit})
+            image = self._draw_dimension(axes, place, shown, colours)
             self.heat_maps_.append(image)
             if place % n_columns:
                 axes.set_yticklabels([])
-        label = "change in standard deviations"
-        self.colorbar_ = self.figure_.colorbar(self.heat_maps_[0], ax=list(self.axes_), label=label)
+        ends = {"extend": "both" if most > limit else "neither", "extendfrac": 0.03}
+        self.colorbar_ = colour_bar(self.heat_maps_[0], list(self.axes_), "in standard deviations", **ends)
         if np.isnan(self.changes[:, :, shown]).any():
             handles = next(found for axes in self.axes_ if (found := axes.get_legend_handles_labels()[0]))
-            self.axes_[0].legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+            # Narrow enough not to push the axes apart.
+            narrow = {
+                "fontsize": "small",
+                "handlelength": 1.0,
+                "handletextpad": 0.3,
+                "borderpad": 0.2,
+                "frameon": False,
+            }
+            self.legend_ = self.axes_[0].legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), **narrow)
 
     def _draw_dimension(self, ax: Any, place: int, shown: NDArray[np.intp], colours: dict[str, Any]) -> Any:
         """Draw the changes along a dimension, with crosses for other categories, and return the image."""
@@ -206,7 +242,7 @@ class LatentTraversalDisplay:
         image = heat_map(ax, changes, [self.column_names[column] for column in shown], **colours)
         lines, columns = np.nonzero(np.isnan(changes))
         if len(lines):
-            ax.plot(columns, lines, "x", color=GREY, markersize=5, label="another category")
+            ax.plot(columns, lines, "x", color=ax.xaxis.label.get_color(), markersize=5, label="another category")
         ends = self.steps[place, [0, -1]]
         ticks = [0, changes.shape[1] - 1] if changes.shape[1] > 1 else [0]
         ax.set_xticks(ticks, [f"{end:.2g}" for end in ends[: len(ticks)]])
@@ -233,28 +269,39 @@ def _check_dimensions(dimensions: Any, n_components: int) -> list[int]:
     return chosen
 
 
-def _checked_shape(image_shape: Any, tables: Tables) -> tuple[int, ...]:
-    """Return the shape of images of rows of numbers."""
-    if tables.discrete.any():
-        raise ValueError(f"image_shape must be None for rows with categories, got {image_shape!r}")
-    return check_image_shape(image_shape, len(tables.names))
+def _code_of_row(transformer: Any, row: Any) -> NDArray[np.float64]:
+    """Return the code of the only row of a table, (k,)."""
+    codes = codes_of(transformer, row)
+    if len(codes) != 1:
+        raise ValueError(f"center must be a table of one row, got {len(codes)}: take X[i : i + 1]")
+    return codes[0]
+
+
+def _with_other(cmap: Any) -> Any:
+    """Return a colour map in which other categories, NaN, are grey on every background."""
+    from matplotlib import colormaps
+
+    return colormaps.get_cmap(cmap).with_extremes(bad=(GREY, 0.4))
 
 
 def _traversal(
-    codes: NDArray[np.float64], dimensions: list[int], n_steps: int, quantiles: tuple[float, float]
+    codes: NDArray[np.float64],
+    start: NDArray[np.float64],
+    dimensions: list[int],
+    n_steps: int,
+    quantiles: tuple[float, float],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return steps along dimensions, (n_dimensions, n_steps), and the codes: the mean, then those of the steps."""
+    """Return steps along dimensions, (n_dimensions, n_steps), and the codes: the start, then those of the steps."""
     low, high = np.quantile(codes[:, dimensions], quantiles, axis=0)
     steps = np.linspace(low, high, n_steps, axis=1)
-    mean = codes.mean(axis=0)
-    grid = np.tile(mean, (1 + steps.size, 1))
+    grid = np.tile(start, (1 + steps.size, 1))
     for place, dimension in enumerate(dimensions):
         grid[1 + place * n_steps : 1 + (place + 1) * n_steps, dimension] = steps[place]
     return steps, grid
 
 
-def _changes(decoded: NDArray[np.float64], center: NDArray[np.float64], tables: Tables) -> NDArray[np.float64]:
-    """Return changes from the center, (n, d): of numbers in standard deviations, NaN for another category."""
+def _changes(decoded: NDArray[np.float64], middle: NDArray[np.float64], tables: Tables) -> NDArray[np.float64]:
+    """Return changes from the row in the middle, (n, d): numbers in standard deviations, NaN for another category."""
     is_category = tables.discrete
-    numbers = (decoded - center) / spreads_of(tables.cells["X"])
-    return np.where(is_category, np.where(decoded == center, 0.0, np.nan), numbers)
+    numbers = (decoded - middle) / spreads_of(tables.cells["X"])
+    return np.where(is_category, np.where(decoded == middle, 0.0, np.nan), numbers)

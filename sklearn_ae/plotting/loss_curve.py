@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_ae.plotting.estimators import autoencoder_of
-from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for, divided
+from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for, check_matplotlib, divided
 
 EQUILIBRIUM = -np.log(4)  # value of the adversarial game
 COLUMNS = {2: 2, 4: 2}  # of axes beside one another, by the number of axes; else three
@@ -95,6 +95,7 @@ class LossCurveDisplay:
         ValueError
             If a term is not in ``history_``.
         """
+        check_matplotlib(f"{cls.__name__}.from_estimator")
         history = autoencoder_of(estimator).history_.rename(columns={"train_loss": "loss"})
         known = [name for name in history if not name.startswith("valid_") and name not in ("loss", "seconds")]
         if unknown := [name for name in terms or () if name not in known]:

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _num_samples
 
 from sklearn_ae.metrics.similarity import mean_of_known, shape_scores, trend_scores
-from sklearn_ae.plotting.drawing import bars, heat_map, height_of
+from sklearn_ae.plotting.drawing import bars, colour_bar, heat_map, height_of, largest
 from sklearn_ae.plotting.estimators import autoencoder_of, categorical_features_of, labels_of, tables_of
-from sklearn_ae.plotting.figures import COLOURS, axes_for, divided
+from sklearn_ae.plotting.figures import COLOURS, axes_for, check_matplotlib, divided
+
+MOST_SAMPLES = 10_000  # that are generated unless told otherwise
 
 
 class SampleQualityDisplay:
@@ -86,8 +88,8 @@ class SampleQualityDisplay:
         X : array-like or DataFrame of shape (n_real, n_features)
             Real rows.
         n_samples : int, default=None
-            Number of rows to generate. None generates as many as X has. If the training rows had missing cells, these
-            rows have such cells as well.
+            Number of rows to generate. None generates as many as X has, at most 10,000. If the training rows had
+            missing cells, these rows have such cells as well.
         random_state : int, RandomState or None, default=None
             Seed or generator of the samples.
         ax : Axes, default=None
@@ -105,8 +107,9 @@ class SampleQualityDisplay:
         NotFittedError
             If the estimator is not fitted.
         """
+        check_matplotlib(f"{cls.__name__}.from_estimator")
         autoencoder = autoencoder_of(estimator)
-        n_rows = _num_samples(X) if n_samples is None else n_samples
+        n_rows = min(_num_samples(X), MOST_SAMPLES) if n_samples is None else n_samples
         samples = autoencoder.sample(n_rows, random_state, missing=True)
         categorical = categorical_features_of(autoencoder)
         return cls.from_tables(X, samples, categorical_features=categorical, ax=ax, **options)
@@ -156,8 +159,7 @@ class SampleQualityDisplay:
         display : SampleQualityDisplay
             The display itself.
         """
-        worst = np.argsort(np.nan_to_num(self.column_scores, nan=2.0), kind="stable")[:max_columns]
-        shown = np.sort(worst)
+        shown = largest(-np.nan_to_num(self.column_scores, nan=2.0), max_columns)
         height = height_of(len(shown))
         self.ax_ = axes_for(ax, self, 5.5 + height, height + 0.3)
         self.figure_ = self.ax_.figure
@@ -173,7 +175,7 @@ class SampleQualityDisplay:
 
     def _draw_pairs(self, ax: Any, names: list[str], scores: NDArray, cmap: Any) -> None:
         self.im_ = heat_map(ax, scores, names, cmap=cmap, vmin=min(0.5, np.nanmin(scores, initial=1.0)), vmax=1)
-        self.colorbar_ = self.figure_.colorbar(self.im_, ax=ax, label="similarity")
+        self.colorbar_ = colour_bar(self.im_, ax, "similarity")
         ax.set_yticks(range(len(names)), [])
         ax.set_xticks(range(len(names)), names, rotation=90)
         ax.set_title(f"pairs, mean {mean_of_known(self.pair_scores):.2f}")

@@ -67,6 +67,12 @@ def test_arrays_are_scored(family):
     assert len(display.bars_) == 3
 
 
+def test_undefined_scores_are_left_out_first():
+    X = np.column_stack([np.ones(4), [0, 1, 2, 3], [0, 1, 0, 1], np.full(4, np.nan)])
+    display = ColumnQualityDisplay.from_predictions(X, np.zeros((4, 4)), max_columns=3)
+    assert [text.get_text() for text in display.ax_.get_yticklabels()] == ["x2", "x1", "x0"]
+
+
 def test_integers_that_are_categories_of_the_fit_are_scored_as_such():
     X = np.random.RandomState(0).randint(3, size=(60, 3)).astype(float)
     display = ColumnQualityDisplay.from_estimator(tiny(categorical_features=[1]).fit(X), X)

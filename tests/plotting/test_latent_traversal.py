@@ -47,7 +47,7 @@ def test_other_categories_are_crossed_and_explained():
     n_other = np.isnan(display.changes).sum()
     crosses = sum(len(line.get_xdata()) for ax in display.axes_ for line in ax.get_lines())
     assert crosses == n_other > 0
-    assert [text.get_text() for text in display.axes_[0].get_legend().get_texts()] == ["another category"]
+    assert [text.get_text() for text in display.legend_.get_texts()] == ["another category"]
 
 
 def test_along_principal_components_changes_are_the_loadings():
@@ -60,6 +60,31 @@ def test_along_principal_components_changes_are_the_loadings():
     shown = {text.get_text() for text in display.axes_[0].get_yticklabels()}
     largest = np.argsort(-np.abs(display.changes).max(axis=(0, 1)))[:5]
     assert shown == {f"x{column}" for column in largest}
+
+
+def test_other_dimensions_have_the_code_of_a_given_row():
+    pca = PCA(3).fit(DIGITS)
+    display = LatentTraversalDisplay.from_estimator(pca, DIGITS, n_steps=3, dimensions=[1], center=DIGITS[5:6])
+    code = pca.transform(DIGITS[5:6])
+    restored = pca.inverse_transform(code)
+    code[0, 1] = display.steps[0, 2]
+    end = pca.inverse_transform(code)
+    assert_allclose(display.decoded[0, 2], end[0], atol=1e-8)
+    spread = DIGITS.std(axis=0)
+    assert_allclose(display.changes[0, 2], (end - restored)[0] / np.where(spread > 0, spread, 1), atol=1e-8)
+
+
+def test_chosen_columns_are_drawn_and_large_changes_are_cut():
+    changes = np.zeros((1, 2, 3))
+    changes[0, 1] = [0.5, 40, -2]
+    display = LatentTraversalDisplay(np.array([[0.0, 1]]), changes, changes, ["a", "b", "c"], [0])
+    for columns, names, limit, extend in [(None, ["a", "b", "c"], 3, "both"), (["c", 0], ["c", "a"], 2, "neither")]:
+        display.plot(columns=columns)
+        assert [text.get_text() for text in display.axes_[0].get_yticklabels()] == names
+        assert display.heat_maps_[0].get_clim() == (-limit, limit)
+        assert display.colorbar_.extend == extend
+    with pytest.raises(ValueError, match="columns must be the name or the position of a column, got 'd'"):
+        display.plot(columns=["d"])
 
 
 def test_a_single_step_and_many_dimensions_are_drawn():
@@ -80,6 +105,7 @@ def test_bad_input():
         ("n_steps", 0, "n_steps must be"),
         ("quantiles", (0.9, 0.1), "quantiles must be two numbers"),
         ("quantiles", 0.5, "quantiles must be two numbers"),
+        ("center", DIGITS[:2], "center must be a table of one row, got 2"),
     ]:
         with pytest.raises(ValueError, match=message):
             LatentTraversalDisplay.from_estimator(model, DIGITS, **{name: value})

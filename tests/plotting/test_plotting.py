@@ -6,12 +6,17 @@ from functools import cache
 
 import matplotlib as mpl
 import numpy as np
+import polars as pl
 import pytest
 from matplotlib import pyplot as plt
+from numpy.testing import assert_array_equal
 from scipy.sparse import csr_matrix
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import NotFittedError
 
-from sklearn_ae import RegularizedAutoencoder, plotting
-from tests.plotting.fits import DIGITS, fitted_to_digits, fitted_to_table, mixed_table
+from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, RegularizedAutoencoder, plotting
+from tests.families import tiny
+from tests.plotting.fits import CLASSES, DIGITS, fitted_to_table, mixed_table
 
 DISPLAYS = [getattr(plotting, name) for name in plotting.__all__]
 every_display = pytest.mark.parametrize("display", DISPLAYS, ids=plotting.__all__)
@@ -31,9 +36,13 @@ def kept(display):
 
 @every_display
 def test_without_matplotlib_the_error_says_how_to_install_it(display, monkeypatch):
+    made = kept(display)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=rf'{display.__name__}.plot needs matplotlib: pip install "sklearn_ae\['):
-        drawn(display)
+    name, way_out = display.__name__, r'needs matplotlib: pip install "sklearn_ae\[plotting\]"'
+    with pytest.raises(ImportError, match=rf"^{name}.from_estimator {way_out}$"):
+        display.from_estimator(None, None) if display is not plotting.LossCurveDisplay else display.from_estimator(None)
+    with pytest.raises(ImportError, match=rf"^{name}.plot {way_out}$"):
+        made.plot()
 
 
 @every_display
@@ -70,10 +79,33 @@ def test_texts_are_in_the_colour_of_the_style(display):
         assert {text.get_color() for text in texts} == {light}
 
 
-@pytest.mark.parametrize("display", [found for found in DISPLAYS if found is not plotting.LossCurveDisplay])
-def test_sparse_rows_are_drawn(display):
-    model = fitted_to_digits(RegularizedAutoencoder)
-    assert display.from_estimator(model, csr_matrix(DIGITS[:30])).figure_ is not None
+@every_display
+def test_polars_frames_and_sparse_matrices_are_drawn(display):
+    frame = pl.from_pandas(mixed_table())
+    sparse = csr_matrix(DIGITS[:, 20:24])
+    for X in (frame, sparse):
+        model = tiny(max_iter=1).fit(X)
+        display.from_estimator(model, *(() if display is plotting.LossCurveDisplay else (X,)))
+
+
+@pytest.mark.parametrize("around", [AutoencoderImputer, AutoencoderOutlierDetector])
+def test_of_an_estimator_around_an_autoencoder_the_autoencoder_is_drawn(around):
+    X = mixed_table()
+    estimator = around(tiny(), random_state=0).fit(X)
+    codes = plotting.LatentSpaceDisplay.from_estimator(estimator, X).codes
+    assert_array_equal(codes, estimator.estimator_.transform(X))
+    for display in DISPLAYS:
+        display.from_estimator(estimator, *(() if display is plotting.LossCurveDisplay else (X,)))
+    for display in DISPLAYS:
+        with pytest.raises(NotFittedError):
+            display.from_estimator(around(), *(() if display is plotting.LossCurveDisplay else (X,)))
+
+
+@every_display
+def test_estimators_without_codes_are_refused(display):
+    model = DummyClassifier().fit(DIGITS, CLASSES)
+    with pytest.raises(TypeError, match="estimator must be an autoencoder.*, got DummyClassifier"):
+        display.from_estimator(model, *(() if display is plotting.LossCurveDisplay else (DIGITS,)))
 
 
 def test_the_rows_of_the_user_are_not_changed():

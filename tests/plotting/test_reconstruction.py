@@ -28,7 +28,7 @@ def test_images_are_the_rows_above_the_decoded_rows(family):
     assert_allclose(picture[9:, 27:], decoded[3].reshape(8, 8), atol=1e-5)
     assert np.isnan(picture[8]).all()  # a transparent gap
     assert display.im_.get_clim() == (DIGITS.min(), DIGITS.max())
-    assert display.bars_ is None
+    assert display.bars_ == []
 
 
 def test_images_with_colours_are_scaled_to_the_range_of_the_rows():
@@ -44,14 +44,50 @@ def test_images_with_colours_are_scaled_to_the_range_of_the_rows():
 def test_residuals_are_in_standard_deviations_of_known_cells(family):
     model, X = fitted_to_table(family), mixed_table()
     display = ReconstructionDisplay.from_estimator(model, X)
-    assert display.column_names == ["size", "rooms", "noise"]
+    assert display.column_names == list(X.columns)
     restored = model.inverse_transform(model.transform(X))
     expected = (X["size"] - restored["size"]) / X["size"].std(ddof=0)
     assert_allclose(display.residuals[:, 0], expected, atol=1e-5)
     assert_allclose(
         display.residual_quantiles[:, 0], expected.quantile([0.05, 0.25, 0.5, 0.75, 0.95]).to_numpy(), atol=1e-5
     )
-    assert_allclose([bar.get_width() for bar in display.bars_], np.diff(display.residual_quantiles[[1, 3]], axis=0)[0])
+    numbers = [0, 1, 4]
+    lower, upper = display.residual_quantiles[[1, 3]][:, numbers]
+    assert_allclose([bar.get_width() for bar in display.bars_[0]], upper - lower)
+    assert np.isnan(display.residuals[:, [2, 3]]).all()
+    assert [text.get_text() for text in display.axes_[0].get_yticklabels()] == ["size", "rooms", "noise"]
+
+
+@families
+def test_the_share_of_categories_that_are_restored_correctly_is_drawn(family):
+    model, X = fitted_to_table(family), mixed_table()
+    display = ReconstructionDisplay.from_estimator(model, X)
+    restored = model.inverse_transform(model.transform(X))
+    known = X["kind"].notna()
+    expected = [(restored["garden"] == X["garden"]).mean(), (restored["kind"] == X["kind"])[known].mean()]
+    assert_allclose(display.accuracy, [np.nan, np.nan, *expected, np.nan])
+    assert_allclose([bar.get_width() for bar in display.bars_[1]], expected)
+    (usual,) = display.axes_[1].get_lines()
+    shares = [X[name].value_counts(normalize=True).max() for name in ("garden", "kind")]
+    assert_allclose(usual.get_xdata(), shares)
+
+
+def test_categories_alone_are_drawn_in_given_axes_the_worst_ones_of_many():
+    X = pd.DataFrame(
+        {"a": list("xxyy"), "b": list("xyxy"), "c": ["x", None, None, None], "d": [None] * 4}, dtype=object
+    )
+    restored = pd.DataFrame({"a": list("xxyx"), "b": list("yyyy"), "c": list("xxxx"), "d": list("xxxx")})
+    figure, ax = plt.subplots()
+    display = ReconstructionDisplay.from_predictions(X, restored, ax=ax, max_columns=2)
+    assert_array_equal(display.accuracy, [0.75, 0.5, 1, np.nan])
+    assert list(display.axes_) == [display.ax_] == [ax]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+
+
+def test_columns_of_images_can_be_drawn():
+    display = ReconstructionDisplay.from_predictions(DIGITS, DIGITS + 1.0, image_shape=(8, 8), kind="columns")
+    assert display.im_ is None
+    assert len(display.bars_[0]) == 30
 
 
 def test_only_the_columns_with_the_widest_residuals_are_drawn():
@@ -75,7 +111,7 @@ def test_other_transformers_and_other_frames():
     display = ReconstructionDisplay.from_estimator(pca, DIGITS)
     assert_allclose(display.reconstructions, pca.inverse_transform(pca.transform(DIGITS)))
     frame = pl.DataFrame({"a": np.arange(20.0), "b": ["x", "y"] * 10})
-    assert ReconstructionDisplay.from_estimator(tiny().fit(frame), frame).column_names == ["a"]
+    assert ReconstructionDisplay.from_estimator(tiny().fit(frame), frame).accuracy[1] >= 0.5
 
 
 @pytest.mark.parametrize("image_shape", [(8, 9), (64,), (4, 4, 4), (8, 8, 1), 64, "88", (8.5, 8), (-8, -8), (8, None)])
@@ -89,6 +125,13 @@ def test_bad_input():
     with pytest.raises(NotFittedError):
         ReconstructionDisplay.from_estimator(tiny(), DIGITS)
     categories = pd.DataFrame({"kind": ["a", "b"]})
-    with pytest.raises(ValueError, match=r"X must have columns of numbers, got categories in \['kind'\]"):
-        ReconstructionDisplay.from_predictions(categories, categories)
+    with pytest.raises(ValueError, match=r"image_shape must be None for rows with categories, got \(1, 1\)"):
+        ReconstructionDisplay.from_predictions(categories, categories, image_shape=(1, 1))
+    display = ReconstructionDisplay(np.zeros((2, 1)), np.zeros((2, 1)), ["a"])
+    with pytest.raises(ValueError, match="kind must be one of 'auto', 'images', 'columns', got 'pictures'"):
+        display.plot(kind="pictures")
+    with pytest.raises(ValueError, match="image_shape must be .* for kind='images', got None"):
+        display.plot(kind="images")
+    with pytest.raises(ValueError, match="max_columns must be an int"):
+        display.plot(max_columns=0)
     assert not plt.get_fignums()

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy.sparse import csr_matrix
 from sklearn.exceptions import NotFittedError
 
+from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.metrics import column_shapes, pair_trends
-from sklearn_ae.plotting import SampleQualityDisplay
+from sklearn_ae.plotting import SampleQualityDisplay, sample_quality
 from tests.families import families, tiny
 from tests.plotting.fits import DIGITS, fitted_to_table, mixed_table
 
@@ -22,6 +24,22 @@ def test_scores_are_those_of_the_metrics(family):
     assert_array_equal([bar.get_width() for bar in display.bars_], display.column_scores)
     assert_array_equal(display.im_.get_array().filled(np.nan), display.pair_scores)
     assert display.column_names == list(X.columns)
+
+
+def test_by_default_as_many_rows_are_generated_as_there_are_up_to_a_limit(monkeypatch):
+    asked = []
+
+    class Sampler(RegularizedAutoencoder):
+        def sample(self, n_samples, *args, **settings):
+            asked.append(n_samples)
+            return super().sample(n_samples, *args, **settings)
+
+    model = tiny(Sampler).fit(DIGITS[:, 20:24])
+    for X in (DIGITS[:, 20:24], csr_matrix(DIGITS[:, 20:24])):
+        SampleQualityDisplay.from_estimator(model, X, random_state=0)
+    monkeypatch.setattr(sample_quality, "MOST_SAMPLES", 7)
+    SampleQualityDisplay.from_estimator(model, DIGITS[:, 20:24], random_state=0)
+    assert asked == [120, 120, 7]
 
 
 def test_equal_tables_have_scores_of_one():
