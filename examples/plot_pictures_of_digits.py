@@ -68,3 +68,10 @@ plt.show()
 
 display.plot(cmap="gray")
 plt.show()
+
+# %%
+# ``center`` is a row whose code is the start in place of the mean code, here an image of a four.
+
+four = X_test[y_test == 4][:1]
+LatentTraversalDisplay.from_estimator(model, X_train, center=four, image_shape=(8, 8), n_steps=9, cmap="gray")
+plt.show()

@@ -19,6 +19,7 @@ from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder
 from sklearn_ae.plotting import (
     CodeAttributionDisplay,
     ColumnQualityDisplay,
+    LatentSpaceDisplay,
     LatentTraversalDisplay,
     LossCurveDisplay,
     ReconstructionDisplay,
@@ -68,7 +69,8 @@ ColumnQualityDisplay.from_estimator(model, test)
 plt.show()
 
 # %%
-# The residuals of the numbers: their quartiles, and the range of 90 % of them.
+# The residuals of the numbers: their quartiles, and the range of 90 % of them. Of categories it is the share of the
+# cells that are restored correctly, beside the share of the most frequent one.
 
 ReconstructionDisplay.from_estimator(model, test)
 plt.show()
@@ -80,6 +82,14 @@ plt.show()
 # the other columns have in common.
 
 CodeAttributionDisplay.from_estimator(model, test)
+plt.show()
+
+# %%
+# Codes coloured by a column of the table.
+
+fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+LatentSpaceDisplay.from_estimator(model, test, color_by="quarter", ax=axes[0])
+LatentSpaceDisplay.from_estimator(model, test, color_by="area", ax=axes[1])
 plt.show()
 
 # %%
