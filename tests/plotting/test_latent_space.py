@@ -27,11 +27,11 @@ def test_two_dimensions_are_drawn_as_they_are(family):
 
 
 def test_classes_differ_in_colour_or_marker():
-    display = LatentSpaceDisplay.from_codes(np.zeros((40, 2)), [f"class {i:02d}" for i in range(40)])
+    display = LatentSpaceDisplay.from_codes(np.zeros((90, 2)), [f"class {i:02d}" for i in range(90)])
     looks = {
         (tuple(points.get_facecolor()[0]), points.get_paths()[0].vertices.tobytes()) for points in display.scatter_
     }
-    assert len(looks) == 40
+    assert len(looks) == 90
 
 
 @families
