@@ -29,6 +29,7 @@ def test_columns_that_move_codes_most_are_drawn(family):
 def test_a_code_of_small_numbers_counts_as_much_as_another():
     effects = np.array([[9.0, 0.0], [10.0, 0.0], [0.0, 0.1], [0.0, 0.01]])
     display = CodeAttributionDisplay(effects, ["a", "b", "c", "d"], ["left", "right"]).plot(max_columns=2)
+    assert_array_equal(display.im_.get_array(), effects[[1, 2]])
     assert [text.get_text() for text in display.ax_.get_yticklabels()] == ["b", "c"]
     assert [text.get_text() for text in display.ax_.get_xticklabels()] == ["left", "right"]
 

@@ -34,6 +34,13 @@ def kept(display):
     return drawn(display)
 
 
+@cache
+def other_fits():
+    """Return fits to a frame of polars and to a sparse matrix, with the rows."""
+    tables = pl.from_pandas(mixed_table(30)), csr_matrix(DIGITS[:30, 20:22])
+    return [(tiny(max_iter=1).fit(X), X) for X in tables]
+
+
 @every_display
 def test_without_matplotlib_the_error_says_how_to_install_it(display, monkeypatch):
     made = kept(display)
@@ -81,10 +88,7 @@ def test_texts_are_in_the_colour_of_the_style(display):
 
 @every_display
 def test_polars_frames_and_sparse_matrices_are_drawn(display):
-    frame = pl.from_pandas(mixed_table())
-    sparse = csr_matrix(DIGITS[:, 20:24])
-    for X in (frame, sparse):
-        model = tiny(max_iter=1).fit(X)
+    for model, X in other_fits():
         display.from_estimator(model, *(() if display is plotting.LossCurveDisplay else (X,)))
 
 
@@ -94,8 +98,8 @@ def test_of_an_estimator_around_an_autoencoder_the_autoencoder_is_drawn(around):
     estimator = around(tiny(), random_state=0).fit(X)
     codes = plotting.LatentSpaceDisplay.from_estimator(estimator, X).codes
     assert_array_equal(codes, estimator.estimator_.transform(X))
-    for display in DISPLAYS:
-        display.from_estimator(estimator, *(() if display is plotting.LossCurveDisplay else (X,)))
+    restored = plotting.ReconstructionDisplay.from_estimator(estimator, X).column_names
+    assert restored == plotting.SampleQualityDisplay.from_estimator(estimator, X).column_names == list(X.columns)
     for display in DISPLAYS:
         with pytest.raises(NotFittedError):
             display.from_estimator(around(), *(() if display is plotting.LossCurveDisplay else (X,)))
