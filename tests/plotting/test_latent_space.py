@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.plotting import LatentSpaceDisplay
+from sklearn_ae.plotting.figures import GREY
 from tests.families import families, tiny
 from tests.plotting.fits import CLASSES, DIGITS, fitted_to_digits, fitted_to_table, mixed_table
 
@@ -76,7 +78,7 @@ def test_numbers_have_a_colour_bar_and_classes_a_legend(labels, are_numbers):
 def test_one_dimension_is_a_histogram_or_points_over_a_number():
     bars = LatentSpaceDisplay.from_codes(CODES[:, :1], np.arange(30) % 2)
     assert bars.ax_.get_ylabel() == "rows"
-    assert len(bars.hist_) == 2
+    assert len({bar[0].get_linestyle() for bar in bars.hist_}) == len(bars.hist_) == 2
     assert bars.scatter_ == []
     points = LatentSpaceDisplay.from_codes(CODES, np.arange(30.0), dimensions=[1])
     assert_array_equal(points.scatter_[0].get_offsets(), np.column_stack([CODES[:, 1], np.arange(30)]))
@@ -93,6 +95,7 @@ def test_points_are_coloured_by_a_column_of_the_rows(frame):
     X = frame(list(columns.values())) if frame is np.column_stack else frame(columns)
     model = tiny().fit(X)
     numbers = LatentSpaceDisplay.from_estimator(model, X, color_by=0)
+    assert to_hex(numbers.scatter_[0].get_edgecolors()[0]) == GREY  # seen on light and on dark backgrounds
     assert_array_equal(numbers.labels, columns["a"])
     assert numbers.label_name == ("x0" if frame is np.column_stack else "a")
     assert_array_equal(numbers.scatter_[0].get_array(), columns["a"])

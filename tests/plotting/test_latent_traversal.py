@@ -47,6 +47,7 @@ def test_other_categories_are_crossed_and_explained():
     n_other = np.isnan(display.changes).sum()
     crosses = sum(len(line.get_xdata()) for ax in display.axes_ for line in ax.get_lines())
     assert crosses == n_other > 0
+    assert display.heat_maps_[0].get_cmap().get_bad()[3] == 0.4  # half transparent on every background
     assert [text.get_text() for text in display.legend_.get_texts()] == ["another category"]
 
 
