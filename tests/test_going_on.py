@@ -147,7 +147,7 @@ def test_a_parameter_that_changes_before_a_fit_goes_on_takes_effect_or_is_named(
 @families
 def test_callbacks_and_printed_lines_may_be_asked_for_later(family, capsys):
     estimator, recorder = small(family).fit(X), Recorder()
-    estimator.set_params(callbacks=[recorder], verbose=1).fit(X)
+    estimator.set_params(callbacks=[recorder], verbose=2).fit(X)
     assert recorder.n_epochs == 3
     assert "train_loss" in capsys.readouterr().out
 

@@ -96,7 +96,7 @@ def test_trials_do_not_call_back_and_print_nothing(capsys):
             self.n_epochs += 1
 
     recorder = Recorder()
-    tiny(n_components="auto", callbacks=[recorder], verbose=1, max_iter=3, early_stopping=False).fit(X)
+    tiny(n_components="auto", callbacks=[recorder], verbose=2, max_iter=3, early_stopping=False).fit(X)
     assert recorder.n_epochs == 3
     assert len(capsys.readouterr().out.splitlines()) == 5  # a head of two lines and three epochs
 

@@ -1,8 +1,10 @@
 """Whoever reads a fitted estimator meets one fit, whole, whatever other threads and set_params do meanwhile."""
 
 import copy
+import os
 import pickle
 import sys
+import tempfile
 import threading
 from functools import partial
 
@@ -13,7 +15,9 @@ from sklearn.base import clone
 from sklearn.exceptions import UndefinedMetricWarning
 from skorch.callbacks import Callback
 
+import sklearn_ae
 from sklearn_ae import AutoencoderImputer, RegularizedAutoencoder
+from tests import own_family
 from tests.families import FAMILIES, SMALL, VARIANTS
 
 RNG = np.random.default_rng(0)
@@ -23,6 +27,7 @@ Y = np.arange(30) % 3
 GAPS = np.where(RNG.uniform(size=TABLE.shape) < 0.2, np.nan, TABLE)[:4]
 ROWS, OTHER_ROWS = TABLE[:4], OTHER[:4]
 CODES, OTHER_CODES = RNG.normal(size=(4, 2)), RNG.normal(size=(4, 3))
+OWN = [thing for thing in vars(own_family).values() if getattr(thing, "__module__", "") == own_family.__name__]
 NOT_PUBLIC = {"fit", "fit_transform", "partial_fit", "get_params", "set_params", "set_output", "get_metadata_routing"}
 
 
@@ -75,8 +80,16 @@ READS = {
     "columns": lambda e: e.n_features_in_,
     "pickled": lambda e: pickle.loads(pickle.dumps(e)).transform(ROWS),
     "deep copy": lambda e: copy.deepcopy(e).transform(ROWS),
+    "save": lambda e: saved_and_loaded(e).transform(ROWS),
     "predicts": lambda e: hasattr(e, "predict"),
 }
+
+
+def saved_and_loaded(estimator):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model")
+        copy.copy(estimator).set_params(callbacks=None).save(path, trusted=OWN)  # callbacks can't be saved
+        return sklearn_ae.load(path, trusted=OWN)
 
 
 def outcome(read, estimator):
@@ -259,6 +272,9 @@ def test_a_table_of_kinds_comes_back_as_it_was_fitted_whatever_is_set_afterwards
 def test_every_method_that_reads_a_fit_is_among_those_that_are_read_here(family):
     read = {name.split()[0] for name in READS} | {"get_feature_names_out"}
     read |= {"recipe", "column_options", "as_fitted"}  # for families and for the fit itself
+    read |= {"load", "saved_state"}  # reads no fit, and is read by save
+    read |= {"to_onnx"}  # takes seconds; reads one fit by the same decorator
+    assert family.to_onnx.__code__ is family.score_samples.__code__
     methods = {
         name
         for name in dir(family)
