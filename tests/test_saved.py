@@ -15,6 +15,8 @@ import polars
 import pytest
 import torch
 from safetensors import safe_open
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -113,6 +115,18 @@ def test_labels_are_restored(target, path):
     loaded = sklearn_ae.load(path)
     assert loaded.classes_.dtype == estimator.classes_.dtype
     assert loaded.predict(X).tolist() == estimator.predict(X).tolist()
+
+
+def test_requests_of_metadata_are_restored(path):
+    with config_context(enable_metadata_routing=True):
+        estimator = tiny().set_fit_request(sample_weight=True).set_score_request(sample_weight="weight").fit(X)
+        estimator.save(path)
+        loaded = sklearn_ae.load(path)
+        requests = loaded.get_metadata_routing()
+        assert requests.fit.requests["sample_weight"] is True
+        assert requests.score.requests["sample_weight"] == "weight"
+        assert repr(requests) == repr(estimator.get_metadata_routing())
+        clone(loaded).fit(X)
 
 
 def test_a_file_holds_no_rows_of_the_fit(path):

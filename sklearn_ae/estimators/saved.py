@@ -99,7 +99,28 @@ class Saved(Linked, FittedAside):
             without = object.__new__(type(fit))
             vars(without).update({**vars(fit), "callbacks": None})
             state["_last_fit"] = without
+        if "_metadata_request" in state:  # it refers to the estimator
+            state["_metadata_request"] = _requests_of(state["_metadata_request"])
         return state
+
+    @classmethod
+    def from_saved_state(cls, state: dict[str, Any]) -> Self:
+        """Return an estimator of a saved state."""
+        state, estimator = dict(state), object.__new__(cls)
+        requests = state.pop("_metadata_request", None)
+        vars(estimator).update(state)
+        if requests is not None:
+            made = estimator._get_metadata_request()  # type: ignore[attr-defined]
+            for method, of_method in requests.items():
+                for name, alias in of_method.items():
+                    getattr(made, method).add_request(param=name, alias=alias)
+            vars(estimator)["_metadata_request"] = made
+        return estimator
+
+
+def _requests_of(routing: Any) -> dict[str, dict[str, Any]]:
+    """Return which metadata the methods of an estimator request, by method and name."""
+    return {method: dict(of.requests) for method, of in vars(routing).items() if getattr(of, "requests", None)}
 
 
 def load(path: str | os.PathLike[str], *, trusted: Collection[Any] = ()) -> Any:

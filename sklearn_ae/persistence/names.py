@@ -11,8 +11,6 @@ FUNCTIONS_IN = ("sklearn_ae.objectives.",)  # functions of tensors
 OTHERS = {
     "sklearn.covariance._shrunk_covariance.LedoitWolf",
     "sklearn.mixture._gaussian_mixture.GaussianMixture",
-    "sklearn.utils._metadata_requests.MetadataRequest",
-    "sklearn.utils._metadata_requests.MethodMetadataRequest",
     *(f"torch.nn.modules.activation.{name}" for name in ("ELU", "GELU", "ReLU", "SiLU", "Sigmoid", "Tanh")),
     "torch.nn.modules.container.ModuleList",
     "torch.nn.modules.container.Sequential",
