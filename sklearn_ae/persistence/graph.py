@@ -192,7 +192,7 @@ class Decoder:
         """Return the object that a value stands for."""
         if isinstance(value, list):
             (place,) = value
-            if not (isinstance(place, int) and 0 <= place < len(self._read)):
+            if not (type(place) is int and 0 <= place < len(self._read)):
                 raise ValueError(f"a node must refer to an earlier one, got {place!r} in node {len(self._read)}")
             return self._read[place]
         return value

@@ -59,7 +59,7 @@ def _is_named(dtype: Any) -> bool:
 
     try:
         return bool(pd.api.types.pandas_dtype(str(dtype)) == dtype)
-    except (TypeError, NotImplementedError):
+    except (TypeError, NotImplementedError):  # pandas raises either for names that it can't parse
         return False
 
 

@@ -29,7 +29,7 @@ from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, Variation
 from sklearn_ae.persistence import files
 from tests import own_family
 from tests.families import FAMILIES, INTRICATE, SMALL, VARIANTS, families, largest, tiny
-from tests.persistence_fuzz import damaged
+from tests.persistence.damage import damaged
 
 random = np.random.RandomState(0)
 X, Y = random.normal(size=(60, 4)), np.arange(60) % 3
@@ -204,6 +204,15 @@ def test_a_file_of_a_newer_format_names_the_version_that_wrote_it(path, monkeypa
         tiny().fit(X).save(path)
     with pytest.raises(ValueError, match=f"got format 2: it was written by sklearn_ae {sklearn_ae.__version__}"):
         sklearn_ae.load(path)
+
+
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.9, 1])
+def test_one_wrong_bit_is_found(saved, tmp_path, place):
+    content = bytearray(saved.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    (tmp_path / "damaged").write_bytes(content)
+    with pytest.raises(ValueError, match="path must be a file"):
+        sklearn_ae.load(tmp_path / "damaged")
 
 
 @pytest.mark.filterwarnings("ignore")  # numpy warns about some of the numbers
