@@ -121,16 +121,19 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
             "autoencoders in a pipeline must be fitted on one table of numbers to be converted, got columns of "
             "categories, or several inputs: use to_onnx of the autoencoder, or declare one input of floats"
         )
-    table = scope.get_unique_variable_name("table")
-    _add(container, scope, "Cast", [operator.inputs[0].full_name], table, to=TensorProto.FLOAT)
     for output in operator.outputs:
-        result = _inlined(onnx_model(model, METHOD_OF[output.raw_name]), scope, container, table)
+        proto, table = onnx_model(model, METHOD_OF[output.raw_name]), scope.get_unique_variable_name("table")
+        dtype = proto.graph.input[0].type.tensor_type.elem_type
+        _add(container, scope, "Cast", [operator.inputs[0].full_name], table, to=dtype)
+        result = _inlined(proto, scope, container, table)
         if output.raw_name == "label" and model.target.classes.dtype.kind not in "OU":
             _add(container, scope, "Cast", [result], output.full_name, to=TensorProto.INT64)
         elif output.raw_name == "value":
             shape = scope.get_unique_variable_name("shape")
             container.add_initializer(shape, TensorProto.INT64, [2], [-1, 1])
-            _add(container, scope, "Reshape", [result, shape], output.full_name)
+            single = scope.get_unique_variable_name("single")
+            _add(container, scope, "Cast", [result], single, to=TensorProto.FLOAT)
+            _add(container, scope, "Reshape", [single, shape], output.full_name)
         else:
             _add(container, scope, "Identity", [result], output.full_name)
 

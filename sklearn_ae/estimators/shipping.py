@@ -23,7 +23,7 @@ class Ships(AutoencoderState, ABC):
 
         Scaling, missing cells, unknown categories, all members, and the units of the results are in the graph. It
         computes in the precision of the fit, "bfloat16" in single precision, and returns codes, probabilities, values
-        and likelihoods in single precision.
+        and likelihoods in single precision, values that are far from 0 as well in double precision.
 
         Parameters
         ----------
@@ -54,10 +54,12 @@ class Ships(AutoencoderState, ABC):
 
         Notes
         -----
-        A table of numbers is one input ``X``, (n, d), in single precision, with NaN for missing cells. A table with
-        categories has an input (n, 1) for each column, named as the column, with the dtype that the column had in the
-        fit: strings, int64, bool, float or double. Whole numbers and truth values of a column that had missing cells
-        are doubles, NaN where they are missing. An empty string is a missing cell, unless it is a category.
+        A table of numbers is one input ``X``, (n, d), with NaN for missing cells. It is in single precision, or in
+        double precision if a column is more than 1,000 standard deviations away from 0, as times in seconds are. A
+        table with categories has an input (n, 1) for each column, named as the column, with the dtype that the column
+        had in the fit: strings, int64, bool, float or double. Whole numbers and truth values of a column that had
+        missing cells are doubles, NaN where they are missing. An empty string is a missing cell, unless it is a
+        category.
 
         The graph raises no errors: unknown categories are treated as with ``handle_unknown="ignore"``, and numbers
         that the likelihood of a column excludes are computed with.

@@ -16,7 +16,7 @@ from sklearn_ae.model.readouts import Batch
 from sklearn_ae.model.targets import Target, ValueTarget
 from sklearn_ae.shipping.ports import ports_of
 from sklearn_ae.shipping.rows import Rows
-from sklearn_ae.shipping.scaling import TensorScaler
+from sklearn_ae.shipping.scaling import FAR, TensorScaler
 
 
 class Program(nn.Module):
@@ -55,9 +55,11 @@ class Program(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the table."""
+        """The dtype of the table: single precision where it is enough, in a table without categories."""
+        if not self.by_column:
+            return torch.float32 if self.scaler.takes_single else torch.float64
         numbers = {port.type for port in self.ports if port.type != "string"}
-        return torch.float32 if not self.by_column or numbers == {"float"} else torch.float64
+        return torch.float32 if numbers == {"float"} else torch.float64
 
     @property
     def module(self) -> Any:
@@ -86,7 +88,8 @@ def _codes(program: Program, batch: Batch) -> Tensor:
 def _predictions(program: Program, batch: Batch) -> Tensor:
     outputs, target = program.model.outputs(program.module, batch), program.model.target
     if isinstance(target, ValueTarget):
-        return (outputs[:, 0] * target.spread + target.location).float()
+        values = outputs[:, 0].double() * target.spread + target.location
+        return values if abs(target.location) > FAR * target.spread else values.float()
     index, labels = outputs.argmax(1), labels_of(program.model.target)
     return index if labels.dtype.kind == "U" else torch.from_numpy(labels)[index]
 
@@ -105,7 +108,7 @@ def _reconstruction(program: Program, batch: Batch) -> Tensor:
     low, high = (torch.from_numpy(bound) for bound in program.model.encoding.ranges.signs)
     numbers = torch.minimum(torch.maximum(cells[:, : len(low)], low), high)
     rows = program.rows.restored(torch.cat([numbers, cells[:, len(low) :]], 1))
-    return rows if program.by_column else rows.float()
+    return rows if program.by_column else rows.to(program.dtype)
 
 
 def _log_likelihood(program: Program, batch: Batch) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sklearn_ae.tables.scaler import FAR as FAR
 from sklearn_ae.tables.scaler import Scaler
 
 Knots = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -141,6 +142,7 @@ class TensorScaler(nn.Module):
     def __init__(self, scaler: Scaler, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
+        self.takes_single = scaler.takes_single
         self.is_near = scaler.is_near and dtype == torch.float32
         self.curve = None if scaler.curve is None else TensorCurve(scaler.curve.knots)
         self.register_buffer("location", torch.from_numpy(scaler.location))

@@ -6,13 +6,15 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 
+LIBRARIES = ("polars", "pyarrow")  # as narwhals names them
+
 
 def pandas_columns(frame: Any) -> dict[str, Any]:
     """Return names and dtypes of a DataFrame of pandas as lists, tuples and constants."""
     import pandas as pd
 
     if type(frame) is not pd.DataFrame:
-        raise ValueError(f"the table of the fit must be a DataFrame of pandas or polars to be saved, got {type(frame)}")
+        raise ValueError(f"the table of the fit must be one of pandas, polars or Arrow to be saved, got {type(frame)}")
     return {
         "names": frame.columns.tolist(),
         "index names": list(frame.columns.names),
@@ -78,23 +80,30 @@ def _dtype_of(state: Sequence[Any]) -> Any:
     return np.dtype(parts[0]) if kind == "numpy" else pd.api.types.pandas_dtype(parts[0])
 
 
-def polars_columns(frame: nw.DataFrame[Any]) -> list[tuple[Any, ...]]:
-    """Return names and dtypes of a DataFrame of polars."""
-    if frame.implementation is not nw.Implementation.POLARS:
-        raise ValueError(
-            f"the table of the fit must be a DataFrame of pandas or polars to be saved, got {frame.implementation}"
-        )
+def other_columns(frame: nw.DataFrame[Any]) -> dict[str, Any]:
+    """Return names and dtypes of a DataFrame of polars or a table of Arrow."""
+    library = str(frame.implementation)
+    if library not in LIBRARIES:
+        raise ValueError(f"the table of the fit must be one of pandas, polars or Arrow to be saved, got {library}")
     columns = []
     for name, dtype in frame.schema.items():
         if str(dtype) != type(dtype).__name__ and not isinstance(dtype, nw.Enum):
             raise ValueError(f"column {name!r} must have a dtype without parameters to be saved, got {dtype}")
         columns.append((name, type(dtype).__name__, list(getattr(dtype, "categories", ()))))
-    return columns
+    return {"library": library, "columns": columns}
 
 
-def polars_frame(columns: Sequence[tuple[Any, ...]]) -> Any:
-    """Return an empty DataFrame of polars with these columns."""
-    dtypes = {
-        name: nw.Enum(categories) if kind == "Enum" else getattr(nw, kind)() for name, kind, categories in columns
-    }
-    return nw.DataFrame.from_dict({name: [] for name in dtypes}, dtypes, backend="polars").to_native()
+def other_frame(state: dict[str, Any]) -> Any:
+    """Return an empty table of the library with these columns."""
+    library, columns = state["library"], state["columns"]
+    if library not in LIBRARIES:
+        raise ValueError(f"the library of a table must be one of {LIBRARIES}, got {library!r}")
+    dtypes = {name: _narwhals_dtype(kind, known) for name, kind, known in columns}
+    return nw.DataFrame.from_dict({name: [] for name in dtypes}, dtypes, backend=library).to_native()
+
+
+def _narwhals_dtype(kind: str, categories: Sequence[str]) -> Any:
+    found = getattr(nw, kind, None)
+    if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):  # other attributes may run code
+        raise ValueError(f"the dtype of a column must be one of narwhals, got {kind!r}")
+    return found(categories) if kind == "Enum" else found()

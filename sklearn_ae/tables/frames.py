@@ -23,7 +23,7 @@ from sklearn_ae.tables.dtypes import (
     plain,
     within,
 )
-from sklearn_ae.tables.empty_frames import pandas_columns, pandas_frame, polars_columns, polars_frame
+from sklearn_ae.tables.empty_frames import other_columns, other_frame, pandas_columns, pandas_frame
 from sklearn_ae.tables.sources import BLOCK, Frame, Source
 
 
@@ -339,12 +339,12 @@ class OtherContainer(FrameContainer):
 
     def saved_state(self) -> dict[str, Any]:
         """Return names and dtypes as plain data."""
-        return {"columns": polars_columns(self.frame)}
+        return other_columns(self.frame)
 
     @classmethod
     def from_saved_state(cls, state: dict[str, Any]) -> "OtherContainer":
         """Return a container without rows."""
-        return cls(polars_frame(state["columns"]))
+        return cls(other_frame(state))
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
         """Return a table of this kind, with the dtypes of this one."""

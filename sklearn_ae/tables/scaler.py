@@ -59,6 +59,7 @@ class Scaler:
             single = np.stack([location, 1 / spread]).astype(np.float32)
         is_single = np.isfinite(single).all() and (single[1] >= np.finfo(np.float32).tiny).all()
         self.is_near = curve is None and bool(is_single and (np.abs(location) <= FAR * spread).all())
+        self.takes_single = self.is_near if curve is None else curve.is_near
         self.single = torch.from_numpy(single)
 
     @classmethod
@@ -202,6 +203,13 @@ class Curve:
         cells = source[rows][:, :n_columns].astype(np.float64)
         weight = np.ones(len(rows)) if weight is None else weight[rows]
         return cls([_quantiles(column, weight, cls.n_knots) for column in cells.T])
+
+    @property
+    def is_near(self) -> bool:
+        """Whether single precision is enough to tell the values of all columns apart, as in ``Scaler``."""
+        most = FAR * np.array([np.ptp(values) for values, _ in self.knots])
+        largest = np.array([np.abs(values).max() for values, _ in self.knots])
+        return bool(((largest <= most) & (largest <= np.finfo(np.float32).max) | (most == 0)).all())
 
     def to_normal(self, cells: NDArray) -> NDArray[np.float64]:
         """Return the normal quantiles of the cells; cells beyond the outermost knots are mapped to those."""

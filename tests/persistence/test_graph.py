@@ -1,6 +1,7 @@
 """Nodes: what is read is what was written, and names and references that a file must not have are refused."""
 
 import json
+import sys
 from functools import partial
 from math import inf, isnan, nan
 
@@ -13,6 +14,7 @@ from sklearn_ae.modules.mlp import hidden_layers
 from sklearn_ae.objectives.terms import l1, l2
 from sklearn_ae.persistence.graph import Decoder, Encoder
 from sklearn_ae.tables.columns import Grouping
+from sklearn_ae.tables.empty_frames import other_frame
 
 
 def stored(thing, trusted=()):
@@ -144,6 +146,13 @@ def test_a_name_that_is_not_on_the_list_is_refused(name):
         read(["name", name])
 
 
+def test_a_module_that_is_not_on_the_list_is_not_imported():
+    sys.modules.pop("this", None)  # it prints when it is imported
+    with pytest.raises(ValueError, match=r"got 'this\.s'"):
+        read(["name", "this.s"])
+    assert "this" not in sys.modules
+
+
 @pytest.mark.parametrize("name", ["load", "hub", "nn", "", "__dict__", "classes"])
 def test_a_dtype_of_torch_is_a_dtype(name):
     with pytest.raises(ValueError, match="must name dtypes of torch"):
@@ -160,3 +169,14 @@ def test_a_function_is_no_class(kind):
 def test_a_node_refers_to_earlier_nodes_only(place):
     with pytest.raises((ValueError, TypeError)):
         read(["list", [[place]]])
+
+
+@pytest.mark.parametrize("kind", ["show_versions", "from_native", "dependencies", "DataFrame", "", "nothing"])
+def test_a_dtype_of_a_column_is_a_dtype(kind):
+    with pytest.raises(ValueError, match="must be one of narwhals"):
+        other_frame({"library": "polars", "columns": [("a", kind, [])]})
+
+
+def test_the_library_of_a_table_is_on_a_list():
+    with pytest.raises(ValueError, match="library of a table must be one of"):
+        other_frame({"library": "os", "columns": []})

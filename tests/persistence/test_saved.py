@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars
+import pyarrow
 import pytest
 import torch
 from safetensors import safe_open
@@ -29,7 +30,7 @@ from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, Variation
 from sklearn_ae.persistence import files
 from tests import own_family
 from tests.families import FAMILIES, INTRICATE, SMALL, VARIANTS, families, largest, tiny
-from tests.persistence.damage import damaged
+from tests.persistence.damage import damaged, parts_of, written
 
 random = np.random.RandomState(0)
 X, Y = random.normal(size=(60, 4)), np.arange(60) % 3
@@ -78,7 +79,11 @@ def test_a_loaded_fit_gives_the_same_and_goes_on_as_the_saved_one(variant, path)
     assert answers(loaded.partial_fit(X, Y)) == answers(estimator.partial_fit(X, Y))
 
 
-@pytest.mark.parametrize("of", [lambda table: table, lambda table: polars.from_pandas(table.drop(columns="sparse"))])
+def without_sparse(table):
+    return table.drop(columns="sparse")
+
+
+@pytest.mark.parametrize("of", [lambda table: table, lambda table: polars.from_pandas(without_sparse(table))])
 @pytest.mark.parametrize("family", [*FAMILIES, AutoencoderImputer, AutoencoderOutlierDetector])
 def test_tables_are_restored_with_their_names_and_dtypes(family, of, path):
     table = of(mixed_table())
@@ -96,6 +101,30 @@ def test_tables_are_restored_with_their_names_and_dtypes(family, of, path):
         method = "transform" if hasattr(estimator, "transform") else "score_samples"
         found, expected = (getattr(each, method)(table) for each in (loaded, estimator))
         assert found.equals(expected) if hasattr(found, "equals") else (found == expected).all()
+
+
+def test_tables_of_arrow_are_restored(path):
+    table = pyarrow.table({"a": X[:, 0], "b": X[:, 1].astype(np.float32), "c": list("abc") * 20, "d": np.arange(60)})
+    estimator = tiny().fit(table)
+    estimator.save(path)
+    loaded = sklearn_ae.load(path)
+    assert loaded.sample(4, random_state=0).equals(estimator.sample(4, random_state=0))
+
+
+@pytest.mark.parametrize("dtype", [polars.Categorical(), polars.Enum(list("dcbax")), polars.String()], ids=str)
+def test_categories_of_polars_keep_their_dtype(dtype, path):
+    table = polars.DataFrame({"a": X[:, 0], "c": polars.Series(list("abcd") * 15, dtype=dtype)})
+    estimator = tiny().fit(table)
+    estimator.save(path)
+    made = sklearn_ae.load(path).sample(4, random_state=0)
+    assert made.schema == estimator.sample(4, random_state=0).schema
+    assert made["c"].dtype == dtype
+
+
+def test_the_name_of_the_index_of_columns_is_restored(path):
+    table = pd.DataFrame(X, columns=pd.Index(list("abcd"), name="measure"))
+    tiny().fit(table).save(path)
+    assert sklearn_ae.load(path).sample(2).columns.name == "measure"
 
 
 @pytest.mark.parametrize("names", [[1, 2, 3, 4], [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y")]])
@@ -213,6 +242,16 @@ def test_one_wrong_bit_is_found(saved, tmp_path, place):
     (tmp_path / "damaged").write_bytes(content)
     with pytest.raises(ValueError, match="path must be a file"):
         sklearn_ae.load(tmp_path / "damaged")
+
+
+def test_weights_of_another_shape_are_refused(saved, tmp_path):
+    header, arrays = parts_of(saved)
+    weight = sklearn_ae.load(saved).module_.decoder[0].weight.detach().numpy()
+    place = next(i for i, array in enumerate(arrays) if np.array_equal(array, weight))
+    arrays[place] = np.zeros((weight.shape[0], weight.shape[1] + 1), dtype=weight.dtype)
+    (tmp_path / "other").write_bytes(written(header, arrays))
+    with pytest.raises(ValueError, match="path must be a file"):
+        sklearn_ae.load(tmp_path / "other")
 
 
 @pytest.mark.filterwarnings("ignore")  # numpy warns about some of the numbers

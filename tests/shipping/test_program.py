@@ -56,6 +56,18 @@ def test_predictions_are_those_of_the_estimator(task, n_members):
     np.testing.assert_allclose(results, model.predict(X.astype(np.float32)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [True, "common", "quantile", False])
+def test_columns_far_from_0_are_read_and_restored_in_double_precision(scale):
+    rows = X + np.array([1.6e9, 0, 0, 0]) if scale else X
+    model = tiny(scale=scale, task="regression", max_iter=20).fit(rows, Y + 1e9)
+    for method in METHODS if scale else ["transform"]:
+        if method == "predict_proba":
+            continue
+        program, results = run(model, method, rows)
+        assert program.dtype is (torch.float64 if scale else torch.float32)
+        np.testing.assert_allclose(results, expected_of(model, method, rows), rtol=1e-9 if scale else 1e-5, atol=1e-4)
+
+
 @pytest.fixture(scope="module", params=[True, "quantile"])
 def mixed(request):
     settings = SMALL | {"scale": request.param, "n_bins": 3, "max_categories": 3, "categorical_features": CATEGORICAL}
