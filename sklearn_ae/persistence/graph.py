@@ -6,7 +6,6 @@ nodes only, so that a file is read without recursion and can't hold a cycle.
 
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sklearn_ae.persistence.names import Names, name_of
+from sklearn_ae.persistence.names import NAMED, Names, name_of
 from sklearn_ae.training.net import at_hand
 
 COLLECTIONS = (list, tuple, set, frozenset)
@@ -69,7 +68,7 @@ class Encoder:
         return [self._places[id(thing)]]
 
     def _node(self, thing: Any, path: str) -> list[Any]:
-        if isinstance(thing, type | FunctionType):
+        if isinstance(thing, NAMED):
             if thing not in self.names:
                 raise ValueError(_refused(thing, path))
             return ["name", name_of(thing)]

@@ -2,8 +2,10 @@
 
 from collections.abc import Collection, Iterable
 from importlib import import_module
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
+
+import numpy as np
 
 CLASSES_IN = tuple(f"sklearn_ae.{part}." for part in ("estimators", "likelihoods", "model", "modules", "objectives"))
 CLASSES_IN = (*CLASSES_IN, "sklearn_ae.tables.", "sklearn_ae.training.")
@@ -18,6 +20,10 @@ OTHERS = {
 }
 
 
+# What has a name: classes, and functions of Python, of extensions and of numpy.
+NAMED = (type, FunctionType, BuiltinFunctionType, np.ufunc)
+
+
 class Names:
     """Names of classes and functions, and what they stand for.
 
@@ -29,7 +35,7 @@ class Names:
 
     def __init__(self, trusted: Collection[Any] = ()) -> None:
         for thing in trusted:
-            if not isinstance(thing, type | FunctionType):
+            if not isinstance(thing, NAMED):
                 raise TypeError(f"trusted must hold classes and functions, got {thing!r}")
         self._trusted = {name_of(thing): thing for thing in trusted}
 
@@ -54,17 +60,19 @@ class Names:
             )
         module, _, own = name.rpartition(".")
         thing = getattr(import_module(module), own, None)
-        if not (isinstance(thing, type | FunctionType) and name_of(thing) == name and _is_own(name, thing)):
+        if not (isinstance(thing, NAMED) and name_of(thing) == name and _is_own(name, thing)):
             raise ValueError(f"the file must name classes and functions of sklearn_ae, got {name!r}, which is none")
         return thing
 
 
-def name_of(thing: type | FunctionType) -> str:
+def name_of(thing: Any) -> str:
     """Return the qualified name of a class or function."""
+    if isinstance(thing, np.ufunc):
+        return f"numpy.{thing.__name__}"
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _is_own(name: str, thing: type | FunctionType) -> bool:
+def _is_own(name: str, thing: Any) -> bool:
     return name in OTHERS or _starts(name, CLASSES_IN if isinstance(thing, type) else FUNCTIONS_IN)
 
 

@@ -103,7 +103,7 @@ def other_frame(state: dict[str, Any]) -> Any:
 
 
 def _narwhals_dtype(kind: str, categories: Sequence[str]) -> Any:
-    found = getattr(nw, kind, None)
+    found: Any = getattr(nw, kind, None)
     if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):  # other attributes may run code
         raise ValueError(f"the dtype of a column must be one of narwhals, got {kind!r}")
-    return found(categories) if kind == "Enum" else found()
+    return nw.Enum(categories) if kind == "Enum" else found()

@@ -28,7 +28,11 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1 + cos(pi * progress)),  # Loshchilov & Hutter (2017), eq. 5
     "constant": lambda progress: 1.0,
 }
-AFTER_TRAINING = ("history", "first_epoch_", "optimizer_states")  # parts of a saved state
+# Settings that are saved with a net. Others of skorch could run code when a net is loaded.
+SAVED = (
+    *("phases", "validation_phase", "optimizers", "schedule", "seed", "autocast"),
+    *("batch_size", "max_epochs", "verbose"),
+)
 
 
 class AutoencoderNet(NeuralNet):
@@ -101,9 +105,8 @@ class AutoencoderNet(NeuralNet):
 
     def saved_state(self) -> dict[str, Any]:
         """Return what :meth:`from_saved_state` makes the net from. Callbacks belong to the training."""
-        names = ("module_", "phases", "validation_phase", "optimizers", "schedule", "seed", "autocast")
         return {
-            **{name: getattr(self, name) for name in (*names, "batch_size", "max_epochs", "verbose")},
+            **{name: getattr(self, name) for name in ("module_", *SAVED)},
             "device": str(self.device),
             "history": [dict(epoch) for epoch in self.history],
             "first_epoch_": self.first_epoch_,
@@ -113,12 +116,11 @@ class AutoencoderNet(NeuralNet):
     @classmethod
     def from_saved_state(cls, state: dict[str, Any]) -> "AutoencoderNet":
         """Return a net of a saved state, on the CPU if torch can't reach its device."""
-        state = {**state, "device": at_hand(state["device"])}
-        history, first_epoch, optimizer_states = (state.pop(name) for name in AFTER_TRAINING)
-        net = cls(state.pop("module_"), **state).initialize()
+        settings = {name: state[name] for name in SAVED}
+        net = cls(state["module_"], **settings, device=at_hand(state["device"])).initialize()
         net._check_shapes()
-        net.history_, net.first_epoch_ = History(history), first_epoch
-        for name, of_optimizer in zip(net._optimizer_names(), optimizer_states, strict=True):
+        net.history_, net.first_epoch_ = History(state["history"]), state["first_epoch_"]
+        for name, of_optimizer in zip(net._optimizer_names(), state["optimizer_states"], strict=True):
             getattr(net, name).load_state_dict(of_optimizer)
         return net
 

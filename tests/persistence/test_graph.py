@@ -15,6 +15,7 @@ from sklearn_ae.objectives.terms import l1, l2
 from sklearn_ae.persistence.graph import Decoder, Encoder
 from sklearn_ae.tables.columns import Grouping
 from sklearn_ae.tables.empty_frames import other_frame
+from tests.families import tiny
 
 
 def stored(thing, trusted=()):
@@ -180,3 +181,10 @@ def test_a_dtype_of_a_column_is_a_dtype(kind):
 def test_the_library_of_a_table_is_on_a_list():
     with pytest.raises(ValueError, match="library of a table must be one of"):
         other_frame({"library": "os", "columns": []})
+
+
+def test_settings_of_the_net_that_are_not_saved_are_not_read():
+    net = tiny(max_iter=1).fit(np.eye(4)).net_
+    loaded = type(net).from_saved_state({**net.saved_state(), "compile": True, "callbacks": [print]})
+    assert not loaded.compile
+    assert loaded.callbacks is None

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import operator
 import os
 import sys
 import tracemalloc
@@ -28,6 +29,7 @@ from skorch.exceptions import DeviceWarning
 import sklearn_ae
 from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, VariationalAutoencoder
 from sklearn_ae.persistence import files
+from sklearn_ae.tables.constraints import Formula
 from tests import own_family
 from tests.families import FAMILIES, INTRICATE, SMALL, VARIANTS, families, largest, tiny
 from tests.persistence.damage import damaged, parts_of, written
@@ -184,6 +186,17 @@ def test_functions_of_the_user_are_refused_unless_they_are_trusted(path):
 def test_other_callables_are_refused(penalty, path):
     with pytest.raises(ValueError, match=r"penalty.* must be data"):
         tiny(penalty=penalty).fit(X).save(path)
+
+
+@pytest.mark.parametrize("function", [operator.add, np.add])
+def test_functions_of_constraints_may_be_trusted(function, path):
+    table = pd.DataFrame(X, columns=list("abcd")).assign(total=lambda rows: rows["a"] + rows["b"])
+    estimator = tiny(constraints=[Formula("total", function, ["a", "b"])]).fit(table)
+    with pytest.raises(ValueError, match=r"^constraints.*must be data"):
+        estimator.save(path)
+    estimator.save(path, trusted=[function])
+    loaded = sklearn_ae.load(path, trusted=[function])
+    assert loaded.sample(5, random_state=0).equals(estimator.sample(5, random_state=0))
 
 
 def test_callbacks_are_refused_until_they_are_taken_away(path):
