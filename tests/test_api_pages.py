@@ -6,7 +6,7 @@ from pathlib import Path
 import sklearn_ae
 
 PACKAGE = Path(sklearn_ae.__file__).parent
-DOCS = PACKAGE.parent / "docs"
+DOCS = Path(__file__).parents[1] / "docs"
 DOCUMENTED = [
     module for page in sorted(DOCS.glob("api_*.rst")) for module in re.findall(r"automodule:: (\S+)", page.read_text())
 ]

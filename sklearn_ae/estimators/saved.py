@@ -87,7 +87,13 @@ class Saved(Linked, FittedAside):
         return found
 
     def saved_state(self) -> dict[str, Any]:
-        """Return parameters and fit as they are saved. The callbacks of the fit belong to its training."""
+        """Return what ``save`` writes. The callbacks of the fit are left out, since they belong to its training.
+
+        Returns
+        -------
+        state : dict
+            Parameters and fit.
+        """
         state = dict(vars(self))
         if state.get("callbacks"):
             raise ValueError(
@@ -105,7 +111,18 @@ class Saved(Linked, FittedAside):
 
     @classmethod
     def from_saved_state(cls, state: dict[str, Any]) -> Self:
-        """Return an estimator of a saved state."""
+        """Return the estimator of a saved state.
+
+        Parameters
+        ----------
+        state : dict
+            A state that ``saved_state`` has returned.
+
+        Returns
+        -------
+        estimator : object
+            The estimator.
+        """
         state, estimator = dict(state), object.__new__(cls)
         requests = state.pop("_metadata_request", None)
         vars(estimator).update(state)
