@@ -13,7 +13,9 @@ import torch
 from scipy.sparse import csr_matrix
 from skorch.exceptions import DeviceWarning
 
+import sklearn_ae
 from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
+from sklearn_ae.shipping.program import Program
 from sklearn_ae.tables.containers import ArrayContainer
 from sklearn_ae.training import adam
 from sklearn_ae.training import step as step_module
@@ -246,6 +248,33 @@ def test_a_fit_made_on_the_gpu_is_loaded_where_there_is_none(variant):
         loaded = pickle.loads(saved)
     assert loaded.device_ == torch.device("cpu")
     assert_agree(answers(loaded, rows), expected)
+
+
+@pytest.mark.parametrize("variant", ["regularized, learned scales", OFTEN, "adversarial, both"])
+def test_a_fit_saved_on_the_gpu_is_loaded_there_and_where_there_is_none(variant, tmp_path):
+    rows, settings = FRAME, {"likelihood": COUNTS, "min_frequency": 1, "max_iter": 1}
+    with pretended_gpu():
+        estimator = fitted(VARIANTS[variant], "cuda", rows, **settings)
+        estimator.save(tmp_path / "model")
+        expected, loaded = answers(estimator, rows), sklearn_ae.load(tmp_path / "model")
+        assert loaded.device_.type == "cuda"
+        assert_agree(answers(loaded, rows), expected)
+        assert_agree(answers(loaded.partial_fit(rows, Y), rows), answers(estimator.partial_fit(rows, Y), rows))
+    with pytest.warns(DeviceWarning, match="onto the CPU"):
+        loaded = sklearn_ae.load(tmp_path / "model")
+    assert loaded.device_ == torch.device("cpu")
+    assert_agree(answers(loaded, rows), expected)
+
+
+@pytest.mark.parametrize("variant", ["regularized, learned scales", OFTEN, "adversarial, both"])
+def test_the_program_of_a_graph_runs_on_the_host(variant):
+    with pretended_gpu():
+        estimator = fitted(VARIANTS[variant], "cuda", max_iter=1)
+        expected = estimator.score_samples(X)
+        program = Program(estimator.model_, "score_samples").eval()
+        with torch.no_grad():
+            found = program(torch.tensor(X, dtype=program.dtype, device="cpu")).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def moving(module, batch, trace):
