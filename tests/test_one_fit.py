@@ -272,7 +272,7 @@ def test_a_table_of_kinds_comes_back_as_it_was_fitted_whatever_is_set_afterwards
 def test_every_method_that_reads_a_fit_is_among_those_that_are_read_here(family):
     read = {name.split()[0] for name in READS} | {"get_feature_names_out"}
     read |= {"recipe", "column_options", "as_fitted"}  # for families and for the fit itself
-    read |= {"load", "saved_state"}  # reads no fit, and is read by save
+    read |= {"load", "saved_state", "from_saved_state"}  # used by save and load
     read |= {"to_onnx"}  # takes seconds; reads one fit by the same decorator
     assert family.to_onnx.__code__ is family.score_samples.__code__
     methods = {
