@@ -9,9 +9,11 @@ from sklearn.utils import Tags
 from sklearn_ae.estimators.base import BaseAutoencoder
 from sklearn_ae.estimators.inputs import check_random
 from sklearn_ae.estimators.saved import Saved
+from sklearn_ae.estimators.watching import CallbackSupportMixin
+from sklearn_ae.estimators.watching import fit_inside as fit_inside
 
 
-class AroundAutoencoder(Saved, ABC):
+class AroundAutoencoder(CallbackSupportMixin, Saved, ABC):
     """An estimator with an autoencoder inside: ``estimator``, or a default one, fitted as ``estimator_``."""
 
     estimator: BaseAutoencoder | None
@@ -46,7 +48,7 @@ class AroundAutoencoder(Saved, ABC):
         return self.estimator_.feature_names_in_
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags: Tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags

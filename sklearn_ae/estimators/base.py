@@ -13,10 +13,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn_ae.estimators import inputs
 from sklearn_ae.estimators.documentation import documented
 from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
-from sklearn_ae.estimators.fitting import fitted_model, partially_fitted_model
 from sklearn_ae.estimators.impute_and_sample import ImputesAndSamples
 from sklearn_ae.estimators.shipping import Ships
 from sklearn_ae.estimators.state import has_classes, has_head
+from sklearn_ae.estimators.watching import CallbackSupportMixin, partially_fitted_model, watched_model
 from sklearn_ae.model.summary import summary_of_codes
 
 if TYPE_CHECKING:
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class BaseAutoencoder(
-    ImputesAndSamples, Ships, ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClassifierMixin, BaseEstimator, ABC
+    ImputesAndSamples,
+    Ships,
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClassifierMixin,
+    BaseEstimator,
+    ABC,
 ):
     """Base class of all families. A family defines its parameters and its recipe.
 
@@ -77,7 +84,7 @@ class BaseAutoencoder(
             If a parameter or the input is invalid, or the loss is not finite. The estimator is then unchanged.
         """
         with self._aside(continues=self.warm_start) as (aside, last):
-            aside.model_ = fitted_model(aside, last, X, y, sample_weight, X_val, y_val)
+            aside.model_ = watched_model(self, aside, last, X, y, sample_weight, X_val, y_val)
         return self
 
     def partial_fit(

@@ -46,9 +46,13 @@ class FittedAside:
     def _replace_in_fit(self, **learned: Any) -> None:
         """Replace what the last fit has learned. The copy of the fit is replaced as a whole, as by a new fit."""
         check_is_fitted(self)
-        replaced = cast("Self", object.__new__(type(self)))
-        vars(replaced).update({**vars(self.as_fitted()), **learned})
-        self._last_fit = replaced
+        self._last_fit = cast("Self", self.as_fitted())._with_attributes(**learned)
+
+    def _with_attributes(self, **learned: Any) -> Self:
+        """Return a copy with other fitted attributes."""
+        copied = object.__new__(type(self))
+        vars(copied).update({**vars(self), "_last_fit": None, **learned})
+        return copied
 
     def as_fitted(self) -> Self:
         """Return the copy of the last fit, or the estimator itself before the first one."""

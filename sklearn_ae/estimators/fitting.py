@@ -15,7 +15,7 @@ from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_la
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.model import Model
 from sklearn_ae.model.targets import Target, partial_target, target_of
-from sklearn_ae.model.training import fit_encoding, train
+from sklearn_ae.model.training import Watch, fit_encoding, train, unwatched
 
 
 def fitted_model(
@@ -26,6 +26,7 @@ def fitted_model(
     sample_weight: ArrayLike | None,
     X_val: ArrayLike | None,
     y_val: ArrayLike | None,
+    watch: Watch = unwatched,
 ) -> Model:
     """Return the model of a fit to a table.
 
@@ -37,6 +38,8 @@ def fitted_model(
         The fit that this one continues.
     X, y, sample_weight, X_val, y_val : array-like or None
         As for ``fit``.
+    watch : callable, optional
+        Context manager of the training.
     """
     continuing.check_parameters_of(estimator, last)
     samples, schema = check_samples(estimator, X, y, sample_weight, last)
@@ -58,7 +61,7 @@ def fitted_model(
         samples, validation = samples.split(estimator.validation_fraction, strata, random)
     monitor = monitored(target, validation) if stops and validation is not None else None
     n_rows = n_labeled(target, samples.y)
-    return _trained(estimator, last, (samples, validation), schema, target, random, n_rows, monitor=monitor)
+    return _trained(estimator, last, (samples, validation), schema, target, random, n_rows, watch, monitor=monitor)
 
 
 def partially_fitted_model(
@@ -93,6 +96,7 @@ def _trained(
     target: Target,
     random: np.random.RandomState,
     n_rows_for_bins: int,
+    watch: Watch = unwatched,
     **course: Any,
 ) -> Model:
     """Fit the encoding, write the recipe and train."""
@@ -111,6 +115,7 @@ def _trained(
         random,
         estimator.handle_unknown,
         None if last is None else partial(continuing.load_state, estimator=estimator, last=last),
+        watch,
     )
 
 

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
-from sklearn_ae.estimators.around import AroundAutoencoder
+from sklearn_ae.estimators.around import AroundAutoencoder, fit_inside
 from sklearn_ae.estimators.base import BaseAutoencoder
 from sklearn_ae.estimators.parameters import Bool
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
@@ -86,7 +86,7 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
         """
         self._check()
         with self._aside() as (aside, _):
-            aside.estimator_ = aside._autoencoder().fit(X, sample_weight=sample_weight)
+            aside.estimator_ = fit_inside(self, aside._autoencoder(), X, sample_weight=sample_weight)
         return self
 
     def _check(self) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 
-from sklearn_ae.estimators.around import AroundAutoencoder
+from sklearn_ae.estimators.around import AroundAutoencoder, fit_inside
 from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
 from sklearn_ae.estimators.inputs import check_random
 from sklearn_ae.estimators.parameters import Float
@@ -105,7 +105,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         """
         self._check()
         with self._aside() as (aside, _):
-            aside.estimator_ = aside._autoencoder().fit(X)
+            aside.estimator_ = fit_inside(self, aside._autoencoder(), X)
             table, model = aside.estimator_._table(X), aside.estimator_.model_
             index = _chosen(len(table), check_random(aside.estimator_.random_state))
             values = [member.apply(code_and_residual, table, index) for member in model.members]

@@ -100,6 +100,11 @@ class Saved(Linked, FittedAside):
                 f"callbacks must be None to save the estimator, got {state['callbacks']!r}: call "
                 "set_params(callbacks=None) before, which changes nothing in the fit"
             )
+        if state.get("_skl_callbacks"):
+            raise ValueError(
+                f"callbacks of scikit-learn must be removed to save the estimator, got {state['_skl_callbacks']!r}: "
+                "call set_callbacks() before, which changes nothing in the fit"
+            )
         fit = state.get("_last_fit")
         if getattr(fit, "callbacks", None):
             without = object.__new__(type(fit))

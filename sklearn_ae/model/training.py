@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -13,6 +14,14 @@ from sklearn_ae.model.samples import Samples
 from sklearn_ae.tables.encoding import Encoding, Schema
 from sklearn_ae.training.batches import Rows, cells_with_weights
 from sklearn_ae.training.fits import AutoencoderNet, train_members
+
+# (nets, model_of) -> context manager of their training; model_of(k) is the model of net k as if training had stopped.
+Watch = Callable[[Sequence[AutoencoderNet], Callable[[int], Model]], AbstractContextManager[object]]
+
+
+def unwatched(nets: Sequence[AutoencoderNet], model_of: Callable[[int], Model]) -> AbstractContextManager[object]:
+    """Return a context in which nothing is watched."""
+    return nullcontext()
 
 
 def fit_encoding(schema: Schema, samples: Samples, scale: bool | str) -> Encoding:
@@ -29,6 +38,7 @@ def train(
     random: np.random.RandomState,
     handle_unknown: str,
     load_state: Callable[[Sequence[AutoencoderNet]], object] | None = None,
+    watch: Watch = unwatched,
 ) -> Model:
     """Train a new net for each member and return the model.
 
@@ -50,6 +60,9 @@ def train(
         Treatment of unknown categories after the fit.
     load_state : callable, optional
         Loads the state of an earlier fit, which this one continues, into the new nets.
+    watch : callable, optional
+        ``(nets, model_of) -> context manager``, entered for the training of the nets. In it ``model_of(k)`` returns the
+        model of net k as if its training had stopped.
     """
     courses = course.of_members(len(recipes))
     nets = [recipe.net(of_member, random) for recipe, of_member in zip(recipes, courses, strict=True)]
@@ -63,9 +76,17 @@ def train(
         description = cells_with_weights(train_rows)
         for net in nets:
             net.module_.initialize(*description)
-    train_members(nets, train_rows, validation_rows, verbose=bool(course.verbose))
-    inference = recipes[0].inference.calibrated(nets, *hidden_cells(train_rows, validation_rows, unseen, random))
-    members = [_model(inference, net, rows, problem, encoding, random, handle_unknown) for net in nets]
+
+    def models_of(nets: Sequence[AutoencoderNet], random: np.random.RandomState) -> list[Model]:
+        inference = recipes[0].inference.calibrated(nets, *hidden_cells(train_rows, validation_rows, unseen, random))
+        return [_model(inference, net, rows, problem, encoding, random, handle_unknown) for net in nets]
+
+    def model_of(index: int) -> Model:
+        return models_of([copy.deepcopy(nets[index])], copy.deepcopy(random))[0]
+
+    with watch(nets, model_of):
+        train_members(nets, train_rows, validation_rows, verbose=bool(course.verbose))
+    members = models_of(nets, random)
     if len(members) == 1:
         return members[0]
     losses = [course.final_loss(net.history[net.first_epoch_ :]) for net in nets]

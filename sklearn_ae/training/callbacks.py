@@ -1,6 +1,7 @@
 """Callbacks of skorch: the one for early stopping, checks, and which callbacks listen to which event."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from skorch.callbacks import BatchScoring, Callback, EarlyStopping, EpochScoring, LRScheduler
@@ -43,3 +44,39 @@ def _listens(callback: Callback, event: str) -> bool:
     if isinstance(callback, LRScheduler) and callback.step_every == "epoch" and event == "on_batch_end":
         return False  # its method does nothing then
     return getattr(type(callback), event) is not getattr(Callback, event)
+
+
+class _Epochs(Callback):
+    """Calls functions at the begin and at the end of each epoch; copies and pickles of a net do not."""
+
+    def __init__(self, begin: Callable[[], Callable[[], bool]]) -> None:
+        self.begin = begin
+        self.end: Callable[[], bool] | None = None
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        self.end = self.begin()
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if self._end():
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        self._end()  # another callback has stopped the training
+
+    def _end(self) -> bool:
+        end, self.end = self.end, None
+        return end is not None and end()
+
+    def __reduce__(self) -> Any:
+        return Callback, ()
+
+
+@contextmanager
+def watched(net: Any, begin: Callable[[], Callable[[], bool]]) -> Iterator[None]:
+    """Call ``begin`` before each epoch, and what it returns after the epoch: the training stops if that is True."""
+    entry = ("epochs", _Epochs(begin))
+    net.callbacks_.append(entry)
+    try:
+        yield
+    finally:
+        net.callbacks_.remove(entry)
