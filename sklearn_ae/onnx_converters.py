@@ -9,6 +9,7 @@ from sklearn_ae.estimators.base import BaseAutoencoder
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
 from sklearn_ae.estimators.variational import VariationalAutoencoder
 from sklearn_ae.shipping.graph import LABELS_OPSET, OPSET, onnx_model
+from sklearn_ae.shipping.program import check_one_output
 
 FAMILIES: tuple[type[BaseAutoencoder], ...] = (
     RegularizedAutoencoder,
@@ -88,6 +89,8 @@ def _outputs(scope: Any, model: Any, inputs: Any, custom_parsers: Any = None) ->
     target = model.model_.target
     default = "predict" if target.n_outputs else "transform"
     method = scope.get_options(model, {"method": default, "zipmap": True}, fail=False)["method"]
+    if method == "predict":
+        check_one_output(target)
     if method == "predict" and target.classes is not None:
         return _parse_sklearn_classifier(scope, model, inputs, custom_parsers=custom_parsers)
     operator = scope.declare_local_operator(f"SklearnAe{type(model).__name__}", model)

@@ -196,14 +196,15 @@ def test_a_continuous_y_names_the_two_ways_out(family):
 
 BAD_TARGETS = {
     "too short": ("classification", Y[:-1], r"\[30, 29\]|29"),
-    "two-dimensional": ("classification", np.c_[Y, Y], r"1d array.*\(30, 2\)"),
+    "three-dimensional": ("classification", np.stack([np.c_[Y, Y]] * 2, 2), "dim 3"),
+    "NaN among several classes": ("classification", np.c_[Y, np.where(Y == 1, np.nan, Y)], "y contains NaN"),
     "NaN among classes": ("classification", np.where(Y == 1, np.nan, Y), "y contains NaN"),
     "no values for classes": ("classification", [None] * 30, "y|None"),
     "strings for values": ("regression", np.array(list("abc"))[Y], "task='regression'.*numbers"),
     "NaN among values": ("regression", np.where(Y == 1, np.nan, VALUES), "y contains NaN"),
     "infinity among values": ("regression", np.where(Y == 1, np.inf, VALUES), "y contains infinity"),
     "too short for values": ("regression", VALUES[:-1], r"\[30, 29\]|29"),
-    "two-dimensional values": ("regression", np.c_[VALUES, VALUES], r"1d array.*\(30, 2\)"),
+    "infinity in one of several": ("regression", np.c_[VALUES, np.where(Y == 1, np.inf, 1)], "y contains infinity"),
 }
 
 

@@ -64,13 +64,13 @@ class BaseAutoencoder(
         ----------
         X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows. Missing cells are NaN, None, NaT or NA.
-        y : array-like of shape (n_samples,), default=None
-            Target: class labels or values, see ``task``.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Target: class labels or values, see ``task``. Several columns are several outputs.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights. Rows of weight 0 are ignored.
         X_val : array-like of shape (n_validation_samples, n_features), default=None
             Validation rows, for ``valid_loss`` in ``history_`` and for early stopping.
-        y_val : array-like of shape (n_validation_samples,), default=None
+        y_val : array-like of shape (n_validation_samples,) or (n_validation_samples, n_outputs), default=None
             Target of the validation rows.
 
         Returns
@@ -102,10 +102,12 @@ class BaseAutoencoder(
         ----------
         X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows. Missing cells are NaN, None, NaT or NA.
-        y : array-like of shape (n_samples,), default=None
-            Target: class labels or values, see ``task``. Without y, rows of a later call are unlabelled.
-        classes : array-like of shape (n_classes,), default=None
-            All class labels. Required in the first call with y and ``task="classification"``.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Target: class labels or values, see ``task``. Several columns are several outputs. Without y, rows of
+            a later call are unlabelled.
+        classes : array-like of shape (n_classes,) or list of such, default=None
+            All class labels, for several outputs those of each. Required in the first call with y and
+            ``task="classification"``.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights.
 
@@ -171,7 +173,7 @@ class BaseAutoencoder(
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Class labels with ``task="classification"``, values with ``task="regression"``.
         """
         has_head(self)  # another fit may have ended since the method was looked up
@@ -179,7 +181,7 @@ class BaseAutoencoder(
 
     @available_if(has_classes)
     @of_one_fit
-    def predict_proba(self, X: ArrayLike) -> NDArray:
+    def predict_proba(self, X: ArrayLike) -> Any:
         """Predict class probabilities.
 
         Parameters
@@ -189,14 +191,15 @@ class BaseAutoencoder(
 
         Returns
         -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+        probabilities : ndarray of shape (n_samples, n_classes) or list of such
+            Columns in the order of ``classes_``. After a fit to several outputs a list with the array of each.
         """
-        return np.exp(self.predict_log_proba(X))
+        logarithms = self.predict_log_proba(X)
+        return [np.exp(own) for own in logarithms] if isinstance(logarithms, list) else np.exp(logarithms)
 
     @available_if(has_classes)
     @of_one_fit
-    def predict_log_proba(self, X: ArrayLike) -> NDArray:
+    def predict_log_proba(self, X: ArrayLike) -> Any:
         """Predict log-probabilities of the classes.
 
         Parameters
@@ -206,8 +209,8 @@ class BaseAutoencoder(
 
         Returns
         -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+        log_probabilities : ndarray of shape (n_samples, n_classes) or list of such
+            Columns in the order of ``classes_``. After a fit to several outputs a list with the array of each.
         """
         has_classes(self)  # another fit may have ended since the method was looked up
         return self.model_.log_probabilities(self._table(X))
@@ -220,7 +223,7 @@ class BaseAutoencoder(
         ----------
         X : array-like, DataFrame or sparse matrix of shape (n_samples, n_features)
             The rows.
-        y : array-like of shape (n_samples,), default=None
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             True target.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights.
@@ -229,7 +232,8 @@ class BaseAutoencoder(
         -------
         score : float
             If the estimator was fitted with y and y is given, the accuracy, or the coefficient of determination with
-            ``task="regression"``, on labelled rows. Otherwise the mean of ``score_samples``.
+            ``task="regression"``, on labelled rows. Otherwise the mean of ``score_samples``. With several outputs the
+            share of rows of which all labels are right, or the mean coefficient of determination.
         """
         y, weight = inputs.check_y(self, y, X), inputs.check_weight(sample_weight, X)
         if y is None or not self.model_.target.n_outputs:
@@ -373,12 +377,15 @@ class BaseAutoencoder(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = False
+        tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
         if self.task != "classification":
             tags.classifier_tags = None
             tags.estimator_type = None
+        elif tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = True
         if self.task == "regression":
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sklearn_ae.estimators.parameters import FIXED, check_parameters, marked, meaning
 from sklearn_ae.estimators.state import AutoencoderState
-from sklearn_ae.model.labels import is_unlabeled
 from sklearn_ae.model.targets import Target
 from sklearn_ae.training.net import AutoencoderNet
 
@@ -40,7 +38,7 @@ def load_state(nets: Sequence[AutoencoderNet], estimator: AutoencoderState, last
         raise (ValueError(_must_stay(changes)) if changes else error) from error
 
 
-def check_same_target(target: Target, y: NDArray | None, unlabeled: Any) -> None:
+def check_same_target(target: Target, y: NDArray | None) -> None:
     """Raise unless y has a target as in the last fit, and the same classes."""
     has_target = bool(target.n_outputs)
     if has_target != (y is not None):
@@ -49,14 +47,7 @@ def check_same_target(target: Target, y: NDArray | None, unlabeled: Any) -> None
             f"{'with' if has_target else 'without'} y: set warm_start=False to begin anew"
         )
     if y is not None:
-        check_same_classes(target, y[~is_unlabeled(y, unlabeled)])
-
-
-def check_same_classes(target: Target, labels: ArrayLike) -> None:
-    """Raise unless the unique labels are the classes of the last fit."""
-    if target.classes is not None and not np.array_equal(np.unique(labels), target.classes):
-        found = np.unique(labels).tolist()
-        raise ValueError(f"classes must stay {target.classes.tolist()} in a continued fit, got {found}")
+        target.check_same_classes(target.labels(y))
 
 
 def _must_stay(changes: Changes) -> str:

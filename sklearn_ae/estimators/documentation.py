@@ -149,7 +149,7 @@ n_features_in_ : int
     Number of columns seen in ``fit``.
 feature_names_in_ : ndarray of shape (n_features,)
     Names of the columns, if all are strings.
-classes_ : ndarray of shape (n_classes,)
+classes_ : ndarray of shape (n_classes,) or list of such
     Class labels, after a fit with y and ``task="classification"``.
 n_iter_ : int
     Number of epochs of the last call of ``fit`` or ``partial_fit``.

@@ -14,7 +14,7 @@ from sklearn_ae.estimators.inputs import Schema, check_samples, fresh_random
 from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_labeled, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.model import Model
-from sklearn_ae.model.targets import Target, partial_target, target_of
+from sklearn_ae.model.multi_output import Target, partial_target, target_of
 from sklearn_ae.model.training import Watch, fit_encoding, train, unwatched
 
 
@@ -48,7 +48,7 @@ def fitted_model(
         target = target_of(samples.y, samples.weight, estimator.task, estimator.unlabeled, estimator.class_weight)
     else:
         target = last.model_.target
-        continuing.check_same_target(target, samples.y, estimator.unlabeled)
+        continuing.check_same_target(target, samples.y)
     random = _random(estimator, last)
     stops = stops_early(estimator, target, samples, schema.layout)
     validation: Samples | None = None
@@ -83,7 +83,7 @@ def partially_fitted_model(
     else:
         target = last.model_.target
     if classes is not None:
-        continuing.check_same_classes(target, classes)
+        target.check_same_classes(classes)
     random, n_rows = _random(estimator, last), 0  # quantiles of these rows need not be those of later ones
     return _trained(estimator, last, (samples, None), schema, target, random, n_rows, max_epochs=1, schedule="constant")
 

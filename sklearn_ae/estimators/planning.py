@@ -169,7 +169,7 @@ def _signature(estimator: AutoencoderState, problem: Problem) -> Hashable:
     """Return the key of the fits that may be trained as one stack."""
     varying = marked(type(estimator), VARIES_IN_STACK)
     same = {name: value for name, value in estimator.get_params(deep=False).items() if name not in varying}
-    return type(estimator), meaning(same), meaning(problem.layout.numeric), problem.full_batch, type(problem.target)
+    return type(estimator), meaning(same), meaning(problem.layout.numeric), problem.full_batch, problem.target.kind
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -61,8 +61,8 @@ class AutoencoderState(Settings, Saved, BaseEstimator, ABC):
         return torch.device(self.net_.device)
 
     @property
-    def classes_(self) -> NDArray:
-        """Class labels."""
+    def classes_(self) -> "NDArray | list[NDArray]":
+        """Class labels; for several outputs a list with those of each."""
         classes = self.as_fitted().model_.target.classes
         if classes is None:
             raise AttributeError(f"this {type(self).__name__} was not fitted to classes: there is no classes_")

@@ -1,5 +1,6 @@
 """Labels and values of y, checked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ MANY_CLASSES = 50  # number of numeric classes from which on y probably holds va
 
 
 def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
-    """Return y as an array of shape (n,), finite in labelled rows, with NaN for missing values."""
+    """Return y as an array, (n,) or (n, n_columns), finite where it is labelled, with NaN for missing values."""
     y = with_nan(y) if isinstance(y, np.ma.MaskedArray | torch.Tensor) else y
     n_dimensions = y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim
     if n_dimensions == 0:
         raise TypeError(f"{name} must hold a label or value for each row, got {y!r}")
+    if n_dimensions == 2 and np.shape(y)[1] > 1:
+        return side_by_side([check_target(column, unlabeled, name) for column in columns_of(np.asarray(with_nan(y)))])
     checked: NDArray = with_nan(column_or_1d(y))
     if n_dimensions > 1:
         warn(COLUMN, DataConversionWarning)
@@ -35,6 +38,22 @@ def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
     if len(labels):
         check_array(labels, ensure_2d=False, dtype=None, input_name=name)
     return checked
+
+
+def side_by_side(columns: Sequence[NDArray]) -> NDArray:
+    """Return columns as one array, (n, n_columns), of objects if they are of several kinds: numbers stay numbers."""
+    same = len({column.dtype.kind for column in columns}) == 1
+    return np.stack(columns if same else [column.astype(object) for column in columns], 1)
+
+
+def columns_of(y: NDArray) -> list[NDArray]:
+    """Return the columns of an array, those of numbers of one type in the dtype of the numbers."""
+    return [_narrowed(column) if y.dtype == object else column for column in y.T]
+
+
+def _narrowed(column: NDArray) -> NDArray:
+    kinds = {type(value) for value in column.tolist()}
+    return np.array(column.tolist()) if len(kinds) == 1 and kinds <= {bool, int, float} else column
 
 
 def check_classes(classes: ArrayLike) -> NDArray:

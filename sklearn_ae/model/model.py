@@ -90,12 +90,9 @@ class Model(Stored):
         """Return predicted labels or values, (n,)."""
         return self.target.predict(self.apply(self.outputs, table))
 
-    def log_probabilities(self, table: Container) -> NDArray:
-        """Return the log-probabilities of the classes, (n, n_classes)."""
-        log_probabilities = self.apply(lambda module, batch: self.outputs(module, batch).log_softmax(1), table)
-        # A probability that rounds to 1 has the logarithm 0, so that both agree in single precision as well.
-        log_probabilities[np.exp(log_probabilities) == 1] = 0
-        return log_probabilities
+    def log_probabilities(self, table: Container) -> Any:
+        """Return the log-probabilities of the classes, (n, n_classes), or a list of those of several outputs."""
+        return self.target.log_probabilities(self.apply(self.outputs, table))
 
     def log_likelihood(self, table: Container, tolerance: float | None) -> tuple[NDArray, NDArray]:
         """Return the log-likelihood of rows in the user's units, and its standard error, each (n,)."""

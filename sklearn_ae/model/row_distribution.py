@@ -140,8 +140,8 @@ def _measured(module: Autoencoder, batch: Batch, n_scaled: int, codes: Codes) ->
 
 
 def _target_residual(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
-    """Return (n, 1): residuals of a target of values, NaN where there is none."""
-    if module.head is None or batch.y is None or not batch.y.is_floating_point():
+    """Return (n, 1): residuals of a target of values, NaN where there is none or several."""
+    if module.head is None or batch.y is None or batch.y.ndim > 1 or not batch.y.is_floating_point():
         return torch.full_like(code[:, :1], torch.nan)
     residual = batch.y.unsqueeze(1) - module.head(code)
     return (
@@ -152,8 +152,8 @@ def _target_residual(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
 
 
 def _labels(module: Autoencoder, batch: Batch, code: Tensor) -> Tensor:
-    """Return (n, 1): class indices, those of unlabelled rows predicted; NaN without classes."""
-    if module.head is None or batch.y is None or batch.y.is_floating_point():
+    """Return (n, 1): class indices, those of unlabelled rows predicted; NaN without classes or with several outputs."""
+    if module.head is None or batch.y is None or batch.y.ndim > 1 or batch.y.is_floating_point():
         return torch.full_like(code[:, :1], torch.nan)
     labels = batch.y
     if batch.label_weight is not None:

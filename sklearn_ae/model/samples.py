@@ -21,7 +21,7 @@ class Samples(NamedTuple):
     """Rows with targets and sample weights, checked, in the user's units."""
 
     X: Source  # (n, d)
-    y: NDArray | None = None  # (n,)
+    y: NDArray | None = None  # (n,), or (n, n_columns) of several outputs
     weight: NDArray[np.float64] | None = None  # (n,)
 
     def take(self, index: NDArray) -> Self:
@@ -59,7 +59,7 @@ class Samples(NamedTuple):
         weight = None if self.weight is None else with_mean_one(self.weight)
         y, label_weight = target.encode(self.y, np.ones(n_rows) if weight is None else weight)
         if label_weight is not None:
-            label_weight = with_mean_one(label_weight)
+            label_weight = np.apply_along_axis(with_mean_one, 0, label_weight)  # of each output
             label_weight = None if (label_weight == 1).all() else label_weight
         others = Batch(
             torch.empty(n_rows, 0, dtype=dtype, device=device),

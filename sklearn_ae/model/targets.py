@@ -5,21 +5,23 @@ from collections.abc import Hashable, Mapping
 from math import inf, log, nan
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, r2_score
 from torch import Tensor
 
-from sklearn_ae.model.labels import check_classes, check_label_kind, check_labeled, check_labels, is_unlabeled
+from sklearn_ae.model.labels import check_classes, check_label_kind, check_labels, is_unlabeled
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
 from sklearn_ae.tables.containers import with_nan
 from sklearn_ae.warning import warn
 
 NO_HEAD = "y must be None after a fit without y, got a class or value: fit with y to generate rows of it"
+NO_CLASSES = "task must be 'classification' for probabilities of classes, and y given to fit"
 NO_TARGET = "y must be given to fit before it can be predicted, got a fit without y"
 FARTHEST = 100.0  # bound of requested values, in standard deviations of y: larger squares overflow
 
@@ -33,13 +35,21 @@ class Target(ABC):
         Terms that the target adds to the loss.
     n_outputs : int
         Number of outputs of the head, 0 without a head.
+    n_columns : int
+        Number of columns of y.
     classes : ndarray of shape (n_classes,) or None
         Labels, sorted.
     """
 
-    terms: ClassVar[Mapping[str, Term]]
+    n_columns = 1
+    terms: Mapping[str, Term]
     n_outputs: int
     classes: NDArray | None = None
+
+    @property
+    def kind(self) -> Hashable:
+        """Key of the targets with which fits may be trained as one stack."""
+        return type(self)
 
     @abstractmethod
     def encode(self, y: NDArray | None, weight: NDArray) -> tuple[NDArray | None, NDArray[np.float64] | None]:
@@ -60,6 +70,18 @@ class Target(ABC):
     @abstractmethod
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, n_outputs) -> (n,): predictions from outputs of the head."""
+
+    def log_probabilities(self, outputs: NDArray) -> Any:
+        """(n, n_classes) -> (n, n_classes): log-probabilities of classes from outputs of the head."""
+        raise ValueError(NO_CLASSES)
+
+    def labels(self, y: NDArray) -> Any:
+        """Return the labels of the labelled rows."""
+        return y[self.is_labeled(y)]
+
+    def check_same_classes(self, labels: Any) -> None:
+        """Raise unless the unique labels are the classes, if there are any."""
+        return
 
     @abstractmethod
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
@@ -169,6 +191,7 @@ class ClassTarget(Target):
         """Return class indices and weights, each (n,). Without y all rows are unlabelled."""
         if y is None:
             return np.zeros(len(weight), dtype=np.int64), np.zeros(len(weight))
+        _check_one_column(y)
         labeled = ~is_unlabeled(y, self.unlabeled)
         labels = y[labeled]
         try:
@@ -201,6 +224,19 @@ class ClassTarget(Target):
     def predict(self, outputs: NDArray) -> NDArray:
         """(n, n_classes) logits -> (n,) labels."""
         return self.classes[outputs.argmax(1)]
+
+    def log_probabilities(self, outputs: NDArray) -> NDArray:
+        """(n, n_classes) logits -> (n, n_classes) log-probabilities."""
+        logarithms = log_softmax(outputs, axis=1)
+        # A probability that rounds to 1 has the logarithm 0, so that both agree in single precision as well.
+        logarithms[np.exp(logarithms) == 1] = 0
+        return logarithms
+
+    def check_same_classes(self, labels: Any) -> None:
+        """Raise unless the unique labels are the classes."""
+        if not np.array_equal(np.unique(labels), self.classes):
+            found = np.unique(labels).tolist()
+            raise ValueError(f"classes must stay {self.classes.tolist()} in a continued fit, got {found}")
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the accuracy on labelled rows."""
@@ -264,6 +300,7 @@ class ValueTarget(Target):
         """Return standardised values and weights, each (n,). Without y all rows are unlabelled."""
         if y is None:
             return np.zeros(len(weight)), np.zeros(len(weight))
+        _check_one_column(y)
         labeled = ~is_unlabeled(y, self.unlabeled)
         encoded = np.zeros(len(y))
         encoded[labeled] = (_numbers(y[labeled]) - self.location) / self.spread
@@ -306,38 +343,20 @@ class ValueTarget(Target):
 TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
 
 
-def target_of(y: NDArray | None, weight: NDArray | None, task: str | None, unlabeled: Any, class_weight: Any) -> Target:
-    """Return the target that y is learned as, under the parameters of an estimator."""
-    if y is None or task is None:
-        return NoTarget()
-    check_labeled(y, unlabeled)
-    return TARGETS[task].learn(y, weight, unlabeled, class_weight)
-
-
-def partial_target(
-    y: NDArray | None,
-    weight: NDArray | None,
-    classes: ArrayLike | None,
-    task: str | None,
-    unlabeled: Any,
-    class_weight: Any,
-) -> Target:
-    """Return the target of the first call of ``partial_fit``, which needs all classes that y may hold later."""
-    if task != "classification" or (y is None and classes is None):
-        return target_of(y, weight, task, unlabeled, class_weight)
-    if classes is None:
-        raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
-    return ClassTarget.of(classes, y, unlabeled, class_weight)
-
-
 def _labeled(
     y: NDArray, prediction: NDArray, weight: NDArray | None, unlabeled: Any
 ) -> tuple[NDArray, NDArray, NDArray | None]:
     """Return targets, predictions and weights of the labelled rows; warn if there are none."""
+    _check_one_column(y)
     labeled = ~is_unlabeled(y, unlabeled)
     if not labeled.any():
         warn("no row of y has a label: the score is not defined", UndefinedMetricWarning)
     return y[labeled], prediction[labeled], None if weight is None else weight[labeled]
+
+
+def _check_one_column(y: NDArray) -> None:
+    if y.ndim != 1:
+        raise ValueError(f"y must have one column, as in the fit, got shape {y.shape}")
 
 
 def _is_weight(value: Any) -> bool:

@@ -19,9 +19,9 @@ class Batch(NamedTuple):
     """Rows as a term reads them."""
 
     x: Tensor  # (n, d) encoded cells: numbers, and category indices starting at 1; missing cells are 0
-    y: Tensor | None = None  # (n,) class index or standardised value; arbitrary where label_weight is 0
+    y: Tensor | None = None  # (n,) class index or standardised value, (n, n_columns) of several outputs
     weight: Tensor | None = None  # (n,) sample weights of mean 1 over the training rows
-    label_weight: Tensor | None = None  # (n,) weights of the target loss, 0 for unlabelled rows; None: all equal
+    label_weight: Tensor | None = None  # (n,) weights of the target loss, shaped as y, 0 if unlabelled; None: all equal
     observed: Tensor | None = None  # (n, d) 1 where a cell is known, 0 where it is missing
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
@@ -94,6 +94,16 @@ def value_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a standardised value, up to a constant, the mean over the labelled rows, ()."""
     y, output = cast(Tensor, batch.y).unsqueeze(1), trace["logits"]
     return labeled_mean(over_draws(0.5 * squared_error(rows_for(y, output), output)), batch.label_weight)
+
+
+def mean_over_outputs(module: Autoencoder, batch: Batch, trace: Trace, term: "Term", widths: tuple[int, ...]) -> Tensor:
+    """Return the mean of the target's term over several outputs, (); ``y`` and ``label_weight`` are (n, n_columns)."""
+    y, weight = cast(Tensor, batch.y), batch.label_weight
+    costs = []
+    for column, logits in enumerate(trace["logits"].split(widths, -1)):
+        own = batch._replace(y=y[:, column], label_weight=None if weight is None else weight[:, column])
+        costs.append(term(module, own, cast(Trace, {"logits": logits})))
+    return torch.stack(costs).mean()
 
 
 def l1(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:

@@ -47,6 +47,8 @@ class Program(nn.Module):
         self.model = _traceable(model, self.scaler)
         self.modules_used = nn.ModuleList(member.net.module_ for member in self.model.members)
         self.compute = METHODS[method]
+        if method in ("predict", "predict_proba"):
+            check_one_output(model.target)
 
     def forward(self, X: Tensor) -> Tensor:
         """(n, d) -> (n, ...): the results for rows, in which strings are ids."""
@@ -83,6 +85,15 @@ def _traceable(model: Model, scaler: TensorScaler) -> Model:
 
 def _codes(program: Program, batch: Batch) -> Tensor:
     return program.module.encode(batch.x, batch.observed).float()
+
+
+def check_one_output(target: Target) -> None:
+    """Raise if y had several columns."""
+    if target.n_columns > 1:
+        raise ValueError(
+            f"y must have one column to ship predictions, got {target.n_columns}: ship method='transform', or fit an "
+            "estimator to each output"
+        )
 
 
 def _predictions(program: Program, batch: Batch) -> Tensor:

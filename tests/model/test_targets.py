@@ -86,9 +86,9 @@ def test_a_labelled_row_must_be_finite(value, message):
         check_target(y, -1)
 
 
-def test_a_target_has_one_column():
-    with pytest.raises(ValueError, match="1d array"):
-        check_target(np.ones((N, 2)), None)
+def test_a_target_has_at_most_two_dimensions():
+    with pytest.raises(ValueError, match="dim 3"):
+        check_target(np.ones((N, 2, 2)), None)
 
 
 @pytest.mark.parametrize(("y", "marker"), [(np.full(N, -1), -1), (np.full(N, np.nan), np.nan)])
