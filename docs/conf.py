@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
@@ -28,6 +29,13 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "_templates", "auto_examples/**/*.ipynb", "auto_examples/**/*.py"]
 source_suffix = {".rst": "restructuredtext"}
 default_role = "literal"
+
+# A link within the documentation that leads nowhere is an error of the build (-W). Links to the classes of other
+# packages are text, so that the build needs no network.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(sklearn|skorch|torch)\..*")]
+linkcheck_retries = 2
+linkcheck_timeout = 30  # seconds
 
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
@@ -41,6 +49,11 @@ autosummary_generate = True
 autodoc_typehints = "none"  # they are in the Parameters sections, with shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # the class template lists the methods
+
+plot_include_source = True
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_formats = ["png"]
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
