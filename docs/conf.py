@@ -43,7 +43,10 @@ html_css_files = ["menu.css"]
 html_title = f"sklearn_ae {release}"
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
-html_sidebars = {"changelog": [], "theory": []}
+html_sidebars = {
+    page: []  # no chapters to list
+    for page in ("benchmarks", "changelog", "contributing", "exams", "faq", "getting_started", "theory")
+}
 
 autosummary_generate = True
 autodoc_typehints = "none"  # they are in the Parameters sections, with shapes
