@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "matplotlib.sphinxext.plot_directive",
     "myst_parser",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
@@ -29,18 +30,33 @@ exclude_patterns = ["_build", "_templates", "auto_examples/**/*.ipynb", "auto_ex
 source_suffix = {".rst": "restructuredtext"}
 default_role = "literal"
 
+# A link within the documentation that leads nowhere is an error of the build (-W). Links to the classes of other
+# packages are text, so that the build needs no network.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(sklearn|skorch|torch)\..*")]
+linkcheck_retries = 2
+linkcheck_timeout = 30  # seconds
+
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
 html_css_files = ["menu.css"]
 html_title = f"sklearn_ae {release}"
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
-html_sidebars = {"changelog": [], "theory": []}
+html_sidebars = {
+    page: []  # no chapters to list
+    for page in ("benchmarks", "changelog", "contributing", "exams", "faq", "getting_started", "theory")
+}
 
 autosummary_generate = True
 autodoc_typehints = "none"  # they are in the Parameters sections, with shapes
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False  # the class template lists the methods
+
+plot_include_source = True
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_formats = ["png"]
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",

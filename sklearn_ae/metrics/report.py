@@ -63,8 +63,10 @@ def sample_report(
     report : pandas.DataFrame
         A row for each measure, with the columns ``samples``, ``holdout`` (if there is one) and ``ideal``:
 
-        - ``column_shapes``: the mean similarity of the distributions of the columns, see :func:`column_shapes`.
-        - ``pair_trends``: the mean similarity of the dependence of pairs of columns, see :func:`pair_trends`.
+        - ``column_shapes``: the mean similarity of the distributions of the columns, see
+          :func:`~sklearn_ae.metrics.column_shapes`.
+        - ``pair_trends``: the mean similarity of the dependence of pairs of columns, see
+          :func:`~sklearn_ae.metrics.pair_trends`.
         - ``missing_cells``: the mean similarity of the shares of missing cells of the columns.
         - ``classifier_auc``: the area under the ROC curve of a ``HistGradientBoostingClassifier`` that distinguishes
           samples from holdout rows, the mean of five folds: 0.5 if it can't, 1 if it always can. In the column
@@ -81,8 +83,8 @@ def sample_report(
 
     See Also
     --------
-    column_shapes : The similarity of each column.
-    pair_trends : The similarity of each pair of columns.
+    sklearn_ae.metrics.column_shapes : The similarity of each column.
+    sklearn_ae.metrics.pair_trends : The similarity of each pair of columns.
 
     Notes
     -----

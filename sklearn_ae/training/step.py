@@ -18,7 +18,7 @@ Gradients = Sequence[Tensor]
 
 
 class Step:
-    """:func:`training_step` bound to a module and its optimizers.
+    """:func:`~sklearn_ae.training.phases.training_step` bound to a module and its optimizers.
 
     The first steps run unrecorded. If the same batch continues to be refilled, a step is recorded, on the CPU as
     operations on tensors and on a GPU as a CUDA graph, and replayed from then on.

@@ -1,11 +1,8 @@
 """Graphs of ONNX compute what the estimator does, run by onnxruntime."""
 
 import os
-import re
 import sys
-import textwrap
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,19 +167,6 @@ def test_a_method_that_the_fit_lacks_is_refused():
         tiny().fit(X).to_onnx(method="predict")
     with pytest.raises(ValueError, match="there are no classes"):
         tiny(VariationalAutoencoder, task="regression").fit(X, Y).to_onnx(method="predict_proba")
-
-
-@pytest.mark.slow
-def test_the_user_guide_ships_a_fit(tmp_path, monkeypatch):
-    pytest.importorskip("skl2onnx")
-    pytest.importorskip("onnxruntime")
-    guide = (Path(__file__).parents[2] / "docs" / "user_guide.rst").read_text()
-    section = guide.partition("Ship a fit as ONNX")[2].partition(".. code-block:: python")[2]
-    code = textwrap.dedent(re.match(r"(\n|    .*)+", section).group())
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(code, names)
-    assert names["labels"].tolist() == names["pipeline"].predict(names["rows"]).tolist()
 
 
 def test_without_onnx_the_error_says_what_to_install(monkeypatch):
