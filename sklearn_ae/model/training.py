@@ -50,6 +50,11 @@ def train(
         Treatment of unknown categories after the fit.
     load_state : callable, optional
         Loads the state of an earlier fit, which this one continues, into the new nets.
+
+    Returns
+    -------
+    model : Model
+        The model, an ensemble if there are several members.
     """
     courses = course.of_members(len(recipes))
     nets = [recipe.net(of_member, random) for recipe, of_member in zip(recipes, courses, strict=True)]
