@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
+from sklearn_ae.estimators.base import BaseAutoencoder, TableLike, of_one_fit
 from sklearn_ae.estimators.parameters import FIXED, VARIES_IN_STACK, Float, OneOf
 from sklearn_ae.model.inference import PluginInference
 from sklearn_ae.model.recipe import Phase, Problem, Recipe
@@ -138,7 +138,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         return {p: {"comparison": comparison, "n_draws": problem.batch_size} for p, comparison in prefixes.items()}
 
     @of_one_fit
-    def discriminate(self, X: ArrayLike) -> NDArray:
+    def discriminate(self, X: TableLike) -> NDArray:
         """Return the probability that rows are real, according to the discriminator.
 
         Parameters
