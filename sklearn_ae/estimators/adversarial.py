@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
+from sklearn_ae.estimators.base import BaseAutoencoder, TableLike, of_one_fit
 from sklearn_ae.estimators.parameters import FIXED, VARIES_IN_STACK, Float, OneOf
 from sklearn_ae.model.inference import PluginInference
 from sklearn_ae.model.recipe import Phase, Problem, Recipe
@@ -83,7 +83,18 @@ class AdversarialAutoencoder(BaseAutoencoder):
     gradient_penalty: Annotated[float, Float(0), VARIES_IN_STACK] = 0.05
 
     def recipe(self, problem: Problem) -> Recipe:
-        """Return module, phases, optimizers and inference."""
+        """Return module, phases, optimizers and inference.
+
+        Parameters
+        ----------
+        problem : Problem
+            Columns, target and network of the fit.
+
+        Returns
+        -------
+        recipe : Recipe
+            A new module, and what is done with it.
+        """
         module = problem.point_autoencoder()
         widths = {game.DATA: module.likelihood.n_inputs, game.CODES: problem.n_components}
         for comparison in game.DISCRIMINATORS[self.discriminator]:
@@ -127,7 +138,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
         return {p: {"comparison": comparison, "n_draws": problem.batch_size} for p, comparison in prefixes.items()}
 
     @of_one_fit
-    def discriminate(self, X: ArrayLike) -> NDArray:
+    def discriminate(self, X: TableLike) -> NDArray:
         """Return the probability that rows are real, according to the discriminator.
 
         Parameters

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import RegressorTags, Tags
-from sklearn.utils.metaestimators import available_if
 
 from sklearn_ae.estimators import inputs
 from sklearn_ae.estimators.documentation import documented
 from sklearn_ae.estimators.fitted import of_one_fit as of_one_fit
 from sklearn_ae.estimators.impute_and_sample import ImputesAndSamples
+from sklearn_ae.estimators.inputs import TableLike as TableLike
 from sklearn_ae.estimators.shipping import Ships
-from sklearn_ae.estimators.state import has_classes, has_head
+from sklearn_ae.estimators.state import available_if, has_classes, has_head
 from sklearn_ae.estimators.watching import CallbackSupportMixin, partially_fitted_model, watched_model
 from sklearn_ae.model.summary import summary_of_codes
 
@@ -52,10 +52,10 @@ class BaseAutoencoder(
 
     def fit(
         self,
-        X: ArrayLike,
+        X: TableLike,
         y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-        X_val: ArrayLike | None = None,
+        X_val: TableLike | None = None,
         y_val: ArrayLike | None = None,
     ) -> Self:
         """Fit the autoencoder to a table.
@@ -89,7 +89,7 @@ class BaseAutoencoder(
 
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: TableLike,
         y: ArrayLike | None = None,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
@@ -127,7 +127,7 @@ class BaseAutoencoder(
 
     # Codes
 
-    def transform(self, X: ArrayLike) -> NDArray:
+    def transform(self, X: TableLike) -> NDArray:
         """Encode rows. The result is deterministic.
 
         Parameters
@@ -163,7 +163,7 @@ class BaseAutoencoder(
 
     @available_if(has_head)
     @of_one_fit
-    def predict(self, X: ArrayLike) -> NDArray:
+    def predict(self, X: TableLike) -> NDArray:
         """Predict the target.
 
         Parameters
@@ -181,7 +181,7 @@ class BaseAutoencoder(
 
     @available_if(has_classes)
     @of_one_fit
-    def predict_proba(self, X: ArrayLike) -> Any:
+    def predict_proba(self, X: TableLike) -> Any:
         """Predict class probabilities.
 
         Parameters
@@ -199,7 +199,7 @@ class BaseAutoencoder(
 
     @available_if(has_classes)
     @of_one_fit
-    def predict_log_proba(self, X: ArrayLike) -> Any:
+    def predict_log_proba(self, X: TableLike) -> Any:
         """Predict log-probabilities of the classes.
 
         Parameters
@@ -216,7 +216,7 @@ class BaseAutoencoder(
         return self.model_.log_probabilities(self._table(X))
 
     @of_one_fit
-    def score(self, X: ArrayLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+    def score(self, X: TableLike, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
         """Return the quality of the fit on rows; higher is better.
 
         Parameters
@@ -243,7 +243,7 @@ class BaseAutoencoder(
     # Likelihood and explanation
 
     @of_one_fit
-    def score_samples(self, X: ArrayLike, tolerance: float | None = None, return_std: bool = False) -> Any:
+    def score_samples(self, X: TableLike, tolerance: float | None = None, return_std: bool = False) -> Any:
         """Return the log-likelihood of each row, in nats and in the units of X.
 
         Parameters
@@ -273,7 +273,7 @@ class BaseAutoencoder(
         return (value, std) if return_std else value
 
     @of_one_fit
-    def score_cells(self, X: ArrayLike) -> Any:
+    def score_cells(self, X: TableLike) -> Any:
         r"""Return the log-likelihood of each cell, in nats and in the units of X.
 
         For codes that are points the score of a cell is ``log p(x_j | z)`` at the code of the row, and the observed
@@ -314,7 +314,7 @@ class BaseAutoencoder(
 
     @of_one_fit
     def explain_codes(
-        self, X: ArrayLike, max_samples: int = 500, random_state: int | np.random.RandomState | None = 0
+        self, X: TableLike, max_samples: int = 500, random_state: int | np.random.RandomState | None = 0
     ) -> "pd.DataFrame":
         """Return how much each column moves each code.
 
@@ -347,7 +347,7 @@ class BaseAutoencoder(
         return pd.DataFrame(effects, self.model_.encoding.schema.column_names, self.get_feature_names_out())
 
     @of_one_fit
-    def latent_summary(self, X: ArrayLike) -> "pd.DataFrame":
+    def latent_summary(self, X: TableLike) -> "pd.DataFrame":
         """Return statistics of each code dimension over rows. The result is deterministic.
 
         Parameters

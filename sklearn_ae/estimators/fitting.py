@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_ae.estimators import continuing
 from sklearn_ae.estimators.choosing import Samples, n_components_of
-from sklearn_ae.estimators.inputs import Schema, check_samples, fresh_random
+from sklearn_ae.estimators.inputs import Schema, TableLike, check_samples, fresh_random
 from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_labeled, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.model import Model
@@ -21,10 +21,10 @@ from sklearn_ae.model.training import Watch, fit_encoding, train, unwatched
 def fitted_model(
     estimator: AutoencoderState,
     last: AutoencoderState | None,
-    X: ArrayLike,
+    X: TableLike,
     y: ArrayLike | None,
     sample_weight: ArrayLike | None,
-    X_val: ArrayLike | None,
+    X_val: TableLike | None,
     y_val: ArrayLike | None,
     watch: Watch = unwatched,
 ) -> Model:
@@ -67,7 +67,7 @@ def fitted_model(
 def partially_fitted_model(
     estimator: AutoencoderState,
     last: AutoencoderState | None,
-    X: ArrayLike,
+    X: TableLike,
     y: ArrayLike | None,
     classes: ArrayLike | None,
     sample_weight: ArrayLike | None,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn_ae.estimators import inputs
 from sklearn_ae.estimators.fitted import of_one_fit
 from sklearn_ae.estimators.state import AutoencoderState
-from sklearn_ae.tables.containers import Container
+from sklearn_ae.tables.containers import Container, TableLike
 from sklearn_ae.tables.known import completed, errors_of_given
 
 
@@ -18,7 +18,7 @@ class ImputesAndSamples(AutoencoderState, ABC):
 
     @of_one_fit
     def impute(
-        self, X: ArrayLike, n_draws: int | None = None, random_state: int | np.random.RandomState | None = None
+        self, X: TableLike, n_draws: int | None = None, random_state: int | np.random.RandomState | None = None
     ) -> Any:
         """Fill missing cells given the observed cells of their row.
 
@@ -117,6 +117,6 @@ class ImputesAndSamples(AutoencoderState, ABC):
                 known = self._table(complete, finite="allow-nan")
         return self.model_.generated(n_samples, random, y, known, missing=missing)
 
-    def _table(self, X: ArrayLike, finite: bool | str = False) -> Container:
+    def _table(self, X: TableLike, finite: bool | str = False) -> Container:
         """Return X with the columns of the fit; an infinite cell may be found later, when its block is encoded."""
         return inputs.check_known_table(self, X, self.model_.encoding.schema, finite=finite)

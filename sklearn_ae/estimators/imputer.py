@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 
 from sklearn_ae.estimators.around import AroundAutoencoder, fit_inside
-from sklearn_ae.estimators.base import BaseAutoencoder
+from sklearn_ae.estimators.base import BaseAutoencoder, TableLike
 from sklearn_ae.estimators.parameters import Bool
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
 
@@ -67,7 +67,7 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
         self.sample_posterior = sample_posterior
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(self, X: TableLike, y: None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the autoencoder.
 
         Parameters
@@ -108,7 +108,7 @@ class AutoencoderImputer(AroundAutoencoder, OneToOneFeatureMixin, TransformerMix
             early_stopping=False,
         )
 
-    def transform(self, X: ArrayLike) -> Any:
+    def transform(self, X: TableLike) -> Any:
         """Fill missing cells.
 
         Parameters

@@ -23,6 +23,7 @@ from sklearn_ae.tables.containers import (
     raise_with_column,
     with_nan,
 )
+from sklearn_ae.tables.containers import TableLike as TableLike
 from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.schema import Schema as Schema
 from sklearn_ae.tables.sources import Source
@@ -133,7 +134,7 @@ def check_y(estimator: AutoencoderState, y: ArrayLike | None, X: Any) -> NDArray
     return checked
 
 
-def check_weight(sample_weight: ArrayLike | None, X: ArrayLike) -> NDArray[np.float64] | None:
+def check_weight(sample_weight: ArrayLike | None, X: TableLike) -> NDArray[np.float64] | None:
     """Return the sample weights as an array of shape (n,), or None."""
     if sample_weight is None:
         return None

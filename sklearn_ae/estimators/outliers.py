@@ -4,11 +4,11 @@ from math import inf
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 
 from sklearn_ae.estimators.around import AroundAutoencoder, fit_inside
-from sklearn_ae.estimators.base import BaseAutoencoder, of_one_fit
+from sklearn_ae.estimators.base import BaseAutoencoder, TableLike, of_one_fit
 from sklearn_ae.estimators.inputs import check_random
 from sklearn_ae.estimators.parameters import Float
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
@@ -88,7 +88,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         self.contamination = contamination
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: None = None) -> Self:
+    def fit(self, X: TableLike, y: None = None) -> Self:
         """Fit the autoencoder, and the densities of its codes and residuals.
 
         Parameters
@@ -116,7 +116,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         return self
 
     @of_one_fit
-    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+    def score_samples(self, X: TableLike) -> NDArray[np.float64]:
         """Return how normal rows are.
 
         Parameters
@@ -136,7 +136,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         return np.mean(scores, axis=0)[:, 0]
 
     @of_one_fit
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+    def decision_function(self, X: TableLike) -> NDArray[np.float64]:
         """Return ``score_samples`` minus the threshold.
 
         Parameters
@@ -152,7 +152,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         return self.score_samples(X) - self.offset_
 
     @of_one_fit
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+    def predict(self, X: TableLike) -> NDArray[np.int64]:
         """Return which rows are outliers.
 
         Parameters
@@ -168,7 +168,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     @of_one_fit
-    def score_cells(self, X: ArrayLike) -> Any:
+    def score_cells(self, X: TableLike) -> Any:
         """Return how normal each cell is: which columns make a row anomalous.
 
         Parameters

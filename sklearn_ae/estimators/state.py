@@ -1,11 +1,13 @@
 """The state of an autoencoder: parameters, recipe and fitted attributes."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import metaestimators
 
 from sklearn_ae.estimators.saved import Saved
 from sklearn_ae.estimators.settings import Settings
@@ -18,6 +20,8 @@ from sklearn_ae.training.net import AutoencoderNet
 if TYPE_CHECKING:
     import pandas as pd
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 
 class AutoencoderState(Settings, Saved, BaseEstimator, ABC):
     """The state of an autoencoder: its parameters, its recipe, and attributes that are read from the fitted model.
@@ -26,9 +30,15 @@ class AutoencoderState(Settings, Saved, BaseEstimator, ABC):
     ----------
     model_ : Model
         What the fit has produced.
+    n_features_in_ : int
+        Number of columns seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the columns, if all are strings.
     """
 
     model_: Model
+    n_features_in_: int
+    feature_names_in_: NDArray
 
     @abstractmethod
     def recipe(self, problem: Problem) -> Recipe:
@@ -61,7 +71,7 @@ class AutoencoderState(Settings, Saved, BaseEstimator, ABC):
         return torch.device(self.net_.device)
 
     @property
-    def classes_(self) -> "NDArray | list[NDArray]":
+    def classes_(self) -> Any:
         """Class labels; for several outputs a list with those of each."""
         classes = self.as_fitted().model_.target.classes
         if classes is None:
@@ -122,3 +132,8 @@ def has_classes(estimator: AutoencoderState) -> bool:
         name = type(estimator).__name__
         raise AttributeError(f"this {name} predicts values, task='regression': there are no classes")
     return True
+
+
+def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """Decorate a method to be there if a check passes, as scikit-learn's does, which hides its type."""
+    return metaestimators.available_if(check)

@@ -27,8 +27,10 @@ class Ensemble(Model):
 
     Parameters
     ----------
+    encoding, target, net, inference, sampler, random, handle_unknown : object
+        Those of the best member, as in :class:`~sklearn_ae.model.model.Model`.
     members : sequence of Model
-        The members, in the order of their training. All other parameters are those of the best one.
+        The members, in the order of their training.
     """
 
     members: Sequence[Model] = ()

@@ -63,6 +63,11 @@ def train(
     watch : callable, optional
         ``(nets, model_of) -> context manager``, entered for the training of the nets. In it ``model_of(k)`` returns the
         model of net k as if its training had stopped.
+
+    Returns
+    -------
+    model : Model
+        The model, an ensemble if there are several members.
     """
     courses = course.of_members(len(recipes))
     nets = [recipe.net(of_member, random) for recipe, of_member in zip(recipes, courses, strict=True)]

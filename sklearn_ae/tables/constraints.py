@@ -159,6 +159,8 @@ class FixedCombinations(Constraint):
     ----------
     columns : sequence
         The columns, usually of categories.
+    combinations : tuple of tuple, default=()
+        The combinations of values, the most frequent first. The fit finds them in its rows.
     """
 
     columns: Sequence[Any]

@@ -2,15 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_matrix, sparray, spmatrix
 
 from sklearn_ae.tables.sources import Array, Frame, Source, Sparse, blocks
+
+# What an estimator takes as a table; the DataFrames of pandas, polars and pyarrow are array-like for type checkers.
+TableLike: TypeAlias = ArrayLike | sparray | spmatrix | Source
 
 MASKED = {"b": np.float64, "i": np.float64, "u": np.float64, "U": object, "S": object}  # of dtypes that have no NaN
 
