@@ -334,7 +334,7 @@ def test_a_vectorizer_of_skrub_stands_in_front(family):
 
 
 def test_yellowbrick_draws_a_validation_curve():
-    # Its visualizers of classifiers refuse those of scikit-learn 1.6 and newer, scikit-learn's own included.
+    # Its visualizers of classifiers refuse those of scikit-learn 1.9, scikit-learn's own included.
     pytest.importorskip("matplotlib").use("agg")
     selection = pytest.importorskip("yellowbrick.model_selection")
     curve = selection.ValidationCurve(tiny(), param_name="n_components", param_range=[1, 2], cv=2)

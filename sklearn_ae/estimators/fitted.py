@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ca
 
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_ae.tables.namespaces import as_given
+
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E", bound="FittedAside")
@@ -81,7 +83,10 @@ class FittedAside:
 
 
 def of_one_fit(method: Callable[Concatenate[E, P], R]) -> Callable[Concatenate[E, P], R]:
-    """Decorate a method to read one fit and its parameters, whatever other threads do to the estimator meanwhile."""
+    """Decorate a method to read one fit and its parameters, whatever other threads do to the estimator meanwhile.
+
+    Calls from outside return tensors for tensors, if scikit-learn is set to.
+    """
 
     @wraps(method)
     def reading_one_fit(self: E, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -92,6 +97,7 @@ def of_one_fit(method: Callable[Concatenate[E, P], R]) -> Callable[Concatenate[E
         read = object.__new__(type(self))
         # set_output and classes of users may have added attributes to the estimator itself.
         vars(read).update({**vars(self), **vars(fitted)})
-        return method(read, *args, **kwargs)
+        result = method(read, *args, **kwargs)
+        return as_given(result, args[0] if args else kwargs.get("X"))
 
     return reading_one_fit

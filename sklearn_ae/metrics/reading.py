@@ -1,6 +1,6 @@
 """Several tables with the same columns, read as arrays of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +111,7 @@ def position_of(column: Any, names: list[Any], name: str) -> int:
     """
     is_position = isinstance(column, int | np.integer) and not isinstance(column, bool)
     known = list(range(len(names))) if is_position else names
-    if column not in known:
+    if not isinstance(column, Hashable) or column not in known:
         raise ValueError(f"{name} must be the name or the position of a column, got {column!r} among {names}")
     return known.index(column)
 

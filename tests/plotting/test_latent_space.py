@@ -134,7 +134,7 @@ def test_bad_input():
             LatentSpaceDisplay.from_estimator(model, DIGITS, dimensions=dimensions)
     with pytest.raises(ValueError, match="color_by must be None if y is given, got 3"):
         LatentSpaceDisplay.from_estimator(model, DIGITS, CLASSES, color_by=3)
-    for column in (64, "a"):
+    for column in (64, "a", CLASSES):
         with pytest.raises(ValueError, match="color_by must be the name or the position of a column, got"):
             LatentSpaceDisplay.from_estimator(model, DIGITS, color_by=column)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
