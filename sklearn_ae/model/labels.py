@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
@@ -21,8 +22,9 @@ COLUMN = (
 MANY_CLASSES = 50  # number of numeric classes from which on y probably holds values
 
 
-def check_target(y: ArrayLike, unlabeled: Any, name: str = "y") -> NDArray:
+def check_target(y: Any, unlabeled: Any, name: str = "y") -> NDArray:
     """Return y as an array, (n,) or (n, n_columns), finite where it is labelled, with NaN for missing values."""
+    y = y.toarray() if issparse(y) else y
     y = with_nan(y) if isinstance(y, np.ma.MaskedArray | torch.Tensor) else y
     n_dimensions = y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim
     if n_dimensions == 0:

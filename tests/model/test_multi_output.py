@@ -4,9 +4,11 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from joblib import parallel_config
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_linnerud, make_multilabel_classification
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
@@ -171,6 +173,12 @@ def test_a_frame_of_outputs_is_taken():
     assert [classes.tolist() for classes in model.classes_] == [["a", "b"], [0, 1]]
     assert [type(value) for value in model.predict(X)[0]] == [str, int]
     assert model.score(X, frame) == (model.predict(X) == frame.to_numpy()).all(1).mean()
+
+
+@pytest.mark.parametrize("container", [csr_matrix, torch.from_numpy, pl.DataFrame, pd.DataFrame, np.ndarray.tolist])
+def test_labels_come_in_any_container(container):
+    expected = tiny().fit(X, LABELS).predict_proba(X)
+    np.testing.assert_array_equal(tiny().fit(X, container(LABELS)).predict_proba(X), expected)
 
 
 # Bad input
