@@ -1,5 +1,6 @@
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # with several test processes, more threads only wait for each other
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # or scikit-learn skips its checks of array API input
 
 import pytest  # noqa: E402

@@ -13,8 +13,8 @@ from sklearn_ae.estimators.choosing import Samples, n_components_of
 from sklearn_ae.estimators.inputs import Schema, TableLike, check_samples, fresh_random
 from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_labeled, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
+from sklearn_ae.model.learned_target import Target, partial_target, target_of
 from sklearn_ae.model.model import Model
-from sklearn_ae.model.multi_output import Target, partial_target, target_of
 from sklearn_ae.model.training import Watch, fit_encoding, train, unwatched
 
 

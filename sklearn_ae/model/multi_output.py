@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from torch import Tensor
 
-from sklearn_ae.model.labels import check_labeled, columns_of, side_by_side
-from sklearn_ae.model.targets import TARGETS, ClassTarget, NoTarget, ValueTarget
-from sklearn_ae.model.targets import Target as Target
+from sklearn_ae.model.labels import columns_of, side_by_side
+from sklearn_ae.model.targets import ClassTarget, Target, ValueTarget
 from sklearn_ae.objectives.terms import Term, mean_over_outputs
 from sklearn_ae.warning import warn
 
@@ -131,38 +130,3 @@ class MultiOutputTarget(Target):
 
     def _split(self, outputs: NDArray) -> list[NDArray]:
         return np.split(outputs, np.cumsum(self.widths)[:-1], axis=1)
-
-
-def target_of(y: NDArray | None, weight: NDArray | None, task: str | None, unlabeled: Any, class_weight: Any) -> Target:
-    """Return the target that y is learned as, under the parameters of an estimator."""
-    if y is None or task is None:
-        return NoTarget()
-    check_labeled(y, unlabeled)
-    learn = TARGETS[task].learn
-    if y.ndim == 1:
-        return learn(y, weight, unlabeled, class_weight)
-    return MultiOutputTarget([learn(column, weight, unlabeled, class_weight) for column in columns_of(y)])
-
-
-def partial_target(
-    y: NDArray | None,
-    weight: NDArray | None,
-    classes: ArrayLike | None,
-    task: str | None,
-    unlabeled: Any,
-    class_weight: Any,
-) -> Target:
-    """Return the target of the first call of ``partial_fit``, which needs all classes that y may hold later."""
-    if task != "classification" or (y is None and classes is None):
-        return target_of(y, weight, task, unlabeled, class_weight)
-    if classes is None:
-        raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
-    if y is None or y.ndim == 1:
-        return ClassTarget.of(classes, y, unlabeled, class_weight)
-    of_columns: Any = classes
-    if len(of_columns) != y.shape[1]:
-        raise ValueError(f"classes must hold the labels of each of {y.shape[1]} columns of y, got {classes!r}")
-    of = ClassTarget.of
-    return MultiOutputTarget(
-        [of(own, column, unlabeled, class_weight) for own, column in zip(of_columns, columns_of(y), strict=True)]
-    )

@@ -340,9 +340,6 @@ class ValueTarget(Target):
         return ((_numbers(values) - self.location) / self.spread).clip(-FARTHEST, FARTHEST)
 
 
-TARGETS: dict[str, type[ClassTarget] | type[ValueTarget]] = {"classification": ClassTarget, "regression": ValueTarget}
-
-
 def _labeled(
     y: NDArray, prediction: NDArray, weight: NDArray | None, unlabeled: Any
 ) -> tuple[NDArray, NDArray, NDArray | None]:

@@ -16,7 +16,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import sklearn_ae
 from sklearn_ae import RegularizedAutoencoder
-from sklearn_ae.model.multi_output import MultiOutputTarget, target_of
+from sklearn_ae.model.learned_target import target_of
+from sklearn_ae.model.multi_output import MultiOutputTarget
 from sklearn_ae.model.targets import ClassTarget
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Batch

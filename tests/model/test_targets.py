@@ -12,7 +12,8 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.model.labels import check_labeled, check_target, is_unlabeled
-from sklearn_ae.model.targets import TARGETS, NoTarget, ValueTarget
+from sklearn_ae.model.learned_target import TARGETS
+from sklearn_ae.model.targets import NoTarget, ValueTarget
 from sklearn_ae.objectives import terms
 from tests.families import tiny as families_tiny
 
