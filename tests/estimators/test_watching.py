@@ -86,6 +86,14 @@ def test_the_estimator_after_an_epoch_can_sample_and_impute(family):
     np.testing.assert_array_equal(imputed, watched.impute(gaps))
 
 
+def test_an_estimator_that_a_callback_keeps_does_not_go_on():
+    recorder = Recorder(lambda fitted: (fitted, fitted.transform(X)))
+    tiny().set_callbacks(recorder).fit(X)
+    kept, codes = recorder.values["epoch", 0]
+    np.testing.assert_array_equal(kept.transform(X), codes)
+    assert kept.n_iter_ == 1
+
+
 def test_the_epochs_of_each_member_are_told():
     recorder = Recorder(lambda fitted: fitted.predict_proba(X))
     watched = tiny(n_members=2, max_iter=2).set_callbacks(recorder).fit(X, Y)

@@ -118,6 +118,18 @@ def test_unlabelled_cells_have_no_influence():
     )
 
 
+def test_an_output_without_a_label_has_no_part_in_the_score():
+    model = tiny(task="regression", unlabeled=-1).fit(X, np.where(np.arange(400).reshape(200, 2) == 0, -1, VALUES))
+    half = VALUES.copy()
+    half[:, 1] = -1
+    assert model.score(X, half) == pytest.approx(r2_score(VALUES[:, 0], model.predict(X)[:, 0]))
+
+
+def test_targets_whose_outputs_differ_in_width_are_not_stacked():
+    kinds = [target_of(y, None, "classification", None, None).kind for y in (LETTERS, LETTERS[:, ::-1], LETTERS)]
+    assert kinds[0] == kinds[2] != kinds[1]
+
+
 def test_rows_without_y_of_a_later_partial_fit_are_unlabelled():
     model = tiny().partial_fit(X, LABELS, classes=[[0, 1]] * 4)
     assert model.partial_fit(X).partial_fit(X, LABELS).predict(X).shape == LABELS.shape
@@ -173,6 +185,8 @@ def test_a_frame_of_outputs_is_taken():
     model = tiny().fit(X, frame)
     assert [classes.tolist() for classes in model.classes_] == [["a", "b"], [0, 1]]
     assert [type(value) for value in model.predict(X)[0]] == [str, int]
+    continued = tiny().partial_fit(X, frame, classes=[["a", "b"], [0, 1]])
+    assert [type(value) for value in continued.predict(X)[0]] == [str, int]
     assert model.score(X, frame) == (model.predict(X) == frame.to_numpy()).all(1).mean()
 
 
