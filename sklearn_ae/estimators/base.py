@@ -2,6 +2,7 @@
 
 from abc import ABC
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn_ae.estimators.impute_and_sample import ImputesAndSamples
 from sklearn_ae.estimators.inputs import TableLike as TableLike
 from sklearn_ae.estimators.shipping import Ships
 from sklearn_ae.estimators.state import available_if, has_classes, has_head
-from sklearn_ae.estimators.watching import CallbackSupportMixin, partially_fitted_model, watched_model
+from sklearn_ae.estimators.watching import CallbackSupportMixin, fitted_model, partially_fitted_model, watched_model
 from sklearn_ae.model.summary import summary_of_codes
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class BaseAutoencoder(
             If a parameter or the input is invalid, or the loss is not finite. The estimator is then unchanged.
         """
         with self._aside(continues=self.warm_start) as (aside, last):
-            aside.model_ = watched_model(self, aside, last, X, y, sample_weight, X_val, y_val)
+            fit = partial(fitted_model, aside, last, X, y, sample_weight, X_val, y_val)
+            aside.model_ = watched_model(self, aside, fit, aside.max_iter, X, y, sample_weight)
         return self
 
     def partial_fit(
@@ -122,7 +124,8 @@ class BaseAutoencoder(
             As for ``fit``, or if ``y`` holds labels that are not in ``classes``.
         """
         with self._aside(continues=True) as (aside, last):
-            aside.model_ = partially_fitted_model(aside, last, X, y, classes, sample_weight)
+            fit = partial(partially_fitted_model, aside, last, X, y, classes, sample_weight)
+            aside.model_ = watched_model(self, aside, fit, 1, X, y, sample_weight)
         return self
 
     # Codes

@@ -13,6 +13,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E", bound="FittedAside")
 
+# What scikit-learn keeps in an estimator while callbacks watch its fit: a copy made by a callback is not under way.
+OF_A_FIT_UNDER_WAY = ("_callback_fit_ctx", "_parent_callback_ctx", "_skl_callbacks_to_teardown")
+
 
 class FittedAside:
     """An estimator that is fitted aside.
@@ -32,7 +35,9 @@ class FittedAside:
     @contextmanager
     def _aside(self, *, continues: bool = False) -> Iterator[tuple[Self, Self | None]]:
         """Yield a copy to fit and the fit that it continues, or None; the copy is kept if nothing is raised."""
-        own = dict(vars(self))
+        own = dict(vars(self))  # a copy: other threads may add attributes
+        for name in ("_skl_callbacks", *OF_A_FIT_UNDER_WAY):
+            own.pop(name, None)
         fitted = own.pop("_last_fit", None)
         last = fitted if continues else None
         aside = object.__new__(type(self))
@@ -79,7 +84,8 @@ class FittedAside:
         return sorted({*super().__dir__(), *vars(self.as_fitted())})
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(super().__getstate__())  # type: ignore[call-overload]  # a copy: a fit may end meanwhile
+        state = dict(super().__getstate__())  # type: ignore[call-overload]  # a copy: a fit may end meanwhile
+        return {name: value for name, value in state.items() if name not in OF_A_FIT_UNDER_WAY}
 
 
 def of_one_fit(method: Callable[Concatenate[E, P], R]) -> Callable[Concatenate[E, P], R]:

@@ -71,6 +71,7 @@ def partially_fitted_model(
     y: ArrayLike | None,
     classes: ArrayLike | None,
     sample_weight: ArrayLike | None,
+    watch: Watch = unwatched,
 ) -> Model:
     """Return the model after one epoch on some rows; parameters as for ``fitted_model`` and ``partial_fit``."""
     continuing.check_parameters_of(estimator, last)
@@ -84,8 +85,9 @@ def partially_fitted_model(
         target = last.model_.target
     if classes is not None:
         target.check_same_classes(classes)
-    random, n_rows = _random(estimator, last), 0  # quantiles of these rows need not be those of later ones
-    return _trained(estimator, last, (samples, None), schema, target, random, n_rows, max_epochs=1, schedule="constant")
+    n_rows = 0  # quantiles of these rows need not be those of later ones
+    course = {"max_epochs": 1, "schedule": "constant"}
+    return _trained(estimator, last, (samples, None), schema, target, _random(estimator, last), n_rows, watch, **course)
 
 
 def _trained(
@@ -96,7 +98,7 @@ def _trained(
     target: Target,
     random: np.random.RandomState,
     n_rows_for_bins: int,
-    watch: Watch = unwatched,
+    watch: Watch,
     **course: Any,
 ) -> Model:
     """Fit the encoding, write the recipe and train."""

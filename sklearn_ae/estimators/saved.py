@@ -94,15 +94,15 @@ class Saved(Linked, FittedAside):
         state : dict
             Parameters and fit.
         """
-        state = dict(vars(self))
+        state = self.__getstate__()
         if state.get("callbacks"):
             raise ValueError(
                 f"callbacks must be None to save the estimator, got {state['callbacks']!r}: call "
                 "set_params(callbacks=None) before, which changes nothing in the fit"
             )
-        if state.get("_skl_callbacks"):
+        if of_scikit_learn := state.pop("_skl_callbacks", None):
             raise ValueError(
-                f"callbacks of scikit-learn must be removed to save the estimator, got {state['_skl_callbacks']!r}: "
+                f"callbacks of scikit-learn must be removed to save the estimator, got {of_scikit_learn!r}: "
                 "call set_callbacks() before, which changes nothing in the fit"
             )
         fit = state.get("_last_fit")

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from sklearn_ae.estimators.fitting import fitted_model
+from sklearn_ae.estimators.fitting import fitted_model as fitted_model
 from sklearn_ae.estimators.fitting import partially_fitted_model as partially_fitted_model
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.model import Model
@@ -27,7 +27,7 @@ except ImportError:  # scikit-learn < 1.9
 
 @with_callbacks
 def watched_model(
-    estimator: AutoencoderState, aside: AutoencoderState, last: AutoencoderState | None, *table: Any
+    estimator: AutoencoderState, aside: AutoencoderState, fit: Callable[..., Model], n_epochs: int, *rows: Any
 ) -> Model:
     """Return the model of a fit, which is shown to the callbacks that ``set_callbacks`` has set.
 
@@ -37,15 +37,16 @@ def watched_model(
         The estimator that the callbacks know.
     aside : AutoencoderState
         Its copy that is fitted.
-    last : AutoencoderState or None
-        The fit that this one continues.
-    *table
-        X, y, sample_weight, X_val and y_val, as for ``fit``.
+    fit : callable
+        ``(watch=...) -> Model``, the fit of the copy.
+    n_epochs : int
+        Maximum number of epochs.
+    *rows
+        X, y and sample_weight, as for ``fit``.
     """
-    fit: Callable[..., Model] = partial(fitted_model, aside, last, *table)
     if not has_callbacks(estimator):
         return fit()
-    watch = _Watch(estimator, aside, *table[:3])
+    watch = _Watch(estimator, aside, n_epochs, *rows)
     watch.begin(watch.root)
     model = fit(watch=watch.training)
     watch.end(watch.root, lambda: model)
@@ -76,13 +77,15 @@ def has_callbacks(estimator: Any) -> bool:
 class _Watch:
     """Tells the callbacks of an estimator the tasks of a fit: the fit, its members if there are several, epochs."""
 
-    def __init__(self, estimator: Any, aside: AutoencoderState, X: Any, y: Any, sample_weight: Any) -> None:
+    def __init__(
+        self, estimator: Any, aside: AutoencoderState, n_epochs: int, X: Any, y: Any, sample_weight: Any
+    ) -> None:
         self.aside = aside
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.told = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         n_members = aside.n_members
         self.root = estimator._init_callback_context(
-            max_subtasks=aside.max_iter if n_members == 1 else n_members, sequential_subtasks=n_members == 1
+            max_subtasks=n_epochs if n_members == 1 else n_members, sequential_subtasks=n_members == 1
         )
 
     @contextmanager
@@ -100,7 +103,7 @@ class _Watch:
         """Tell the end of a task; return whether a callback asks to stop the training."""
 
         def attributes() -> dict[str, Any]:  # called if a callback reads the fitted estimator
-            return {"_last_fit": self.aside._with_attributes(model_=model())}
+            return {"_last_fit": self.aside._with_attributes(model_=model()), "_skl_callbacks": []}
 
         return context.call_on_fit_task_end(**self.told, reconstruction_attributes=attributes)
 

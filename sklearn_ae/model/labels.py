@@ -8,10 +8,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import _safe_indexing
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
 from sklearn_ae.tables.containers import missing_cells, with_nan
+from sklearn_ae.tables.frames import is_frame
 from sklearn_ae.warning import warn
 
 # In scikit-learn's words.
@@ -26,11 +28,12 @@ def check_target(y: Any, unlabeled: Any, name: str = "y") -> NDArray:
     """Return y as an array, (n,) or (n, n_columns), finite where it is labelled, with NaN for missing values."""
     y = y.toarray() if issparse(y) else y
     y = with_nan(y) if isinstance(y, np.ma.MaskedArray | torch.Tensor) else y
-    n_dimensions = y.ndim if hasattr(y, "ndim") else np.asarray(y).ndim
+    n_dimensions = y.ndim if hasattr(y, "ndim") else _array_of(y, name).ndim
     if n_dimensions == 0:
         raise TypeError(f"{name} must hold a label or value for each row, got {y!r}")
     if n_dimensions == 2 and np.shape(y)[1] > 1:
-        return side_by_side([check_target(column, unlabeled, name) for column in columns_of(np.asarray(with_nan(y)))])
+        columns = _frame_columns(y) if is_frame(y) else columns_of(np.asarray(with_nan(y)))
+        return side_by_side([check_target(column, unlabeled, name) for column in columns])
     checked: NDArray = with_nan(column_or_1d(y))
     if n_dimensions > 1:
         warn(COLUMN, DataConversionWarning)
@@ -40,6 +43,18 @@ def check_target(y: Any, unlabeled: Any, name: str = "y") -> NDArray:
     if len(labels):
         check_array(labels, ensure_2d=False, dtype=None, input_name=name)
     return checked
+
+
+def _array_of(y: Any, name: str) -> NDArray:
+    try:
+        return np.asarray(y)
+    except ValueError as error:
+        raise ValueError(f"{name} must have as many columns in each row, got rows of different lengths") from error
+
+
+def _frame_columns(y: Any) -> list[Any]:
+    """Return the columns of a DataFrame with their own dtypes."""
+    return [_safe_indexing(y, position, axis=1) for position in range(y.shape[1])]
 
 
 def side_by_side(columns: Sequence[NDArray]) -> NDArray:
@@ -68,10 +83,13 @@ def check_classes(classes: ArrayLike) -> NDArray:
 
 
 def check_labeled(y: NDArray, unlabeled: Any) -> None:
-    """Raise if no row has a label; warn if no row has the marker of unlabelled rows."""
+    """Raise if no row of a column has a label; warn if no row has the marker of unlabelled rows."""
     labeled = ~is_unlabeled(y, unlabeled)
     if not labeled.any():
         raise ValueError(f"y must hold at least one labelled sample, got {len(y)} times {unlabeled!r}")
+    if not labeled.any(0).all():
+        empty = np.flatnonzero(~labeled.any(0)).tolist()
+        raise ValueError(f"each column of y must hold at least one labelled sample, got none in columns {empty}")
     if unlabeled is not None and labeled.all():
         warn(
             f"unlabeled must be a value of y, got {unlabeled!r}, which no row of it is: a meta-estimator may have "

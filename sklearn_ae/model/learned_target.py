@@ -5,7 +5,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_ae.model.labels import check_labeled, columns_of
-from sklearn_ae.model.multi_output import MultiOutputTarget
+from sklearn_ae.model.multi_output import MultiOutputTarget, classes_of_columns
 from sklearn_ae.model.targets import ClassTarget, NoTarget, ValueTarget
 from sklearn_ae.model.targets import Target as Target
 
@@ -38,10 +38,5 @@ def partial_target(
         raise ValueError("the first call of partial_fit with y needs classes, all labels that may come")
     if y is None or y.ndim == 1:
         return ClassTarget.of(classes, y, unlabeled, class_weight)
-    of_columns: Any = classes
-    if len(of_columns) != y.shape[1]:
-        raise ValueError(f"classes must hold the labels of each of {y.shape[1]} columns of y, got {classes!r}")
-    of = ClassTarget.of
-    return MultiOutputTarget(
-        [of(own, column, unlabeled, class_weight) for own, column in zip(of_columns, columns_of(y), strict=True)]
-    )
+    columns = zip(classes_of_columns(classes, y.shape[1]), columns_of(y), strict=True)
+    return MultiOutputTarget([ClassTarget.of(own, column, unlabeled, class_weight) for own, column in columns])

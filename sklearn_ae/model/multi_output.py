@@ -114,9 +114,7 @@ class MultiOutputTarget(Target):
 
     def check_same_classes(self, labels: Any) -> None:
         """Raise unless the unique labels of each output are its classes."""
-        if len(labels) != self.n_columns:
-            raise ValueError(f"classes must hold the labels of {self.n_columns} outputs, got {len(labels)}")
-        for part, of_part in zip(self.parts, labels, strict=True):
+        for part, of_part in zip(self.parts, classes_of_columns(labels, self.n_columns), strict=True):
             part.check_same_classes(of_part)
 
     def _are_labeled(self, y: NDArray) -> NDArray[np.bool_]:
@@ -130,3 +128,11 @@ class MultiOutputTarget(Target):
 
     def _split(self, outputs: NDArray) -> list[NDArray]:
         return np.split(outputs, np.cumsum(self.widths)[:-1], axis=1)
+
+
+def classes_of_columns(classes: Any, n_columns: int) -> list[NDArray]:
+    """Return the labels of each column of y; raise unless there are as many sequences of labels as columns."""
+    is_list = isinstance(classes, Sequence | np.ndarray) and len(classes) == n_columns
+    if not is_list or any(np.ndim(of_column) != 1 for of_column in classes):
+        raise ValueError(f"classes must be a list with the labels of each of {n_columns} columns of y, got {classes!r}")
+    return [np.asarray(of_column) for of_column in classes]

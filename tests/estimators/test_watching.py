@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import sklearn_ae
 from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, RegularizedAutoencoder
 from tests.families import FAMILIES, families, tiny
 
@@ -181,6 +182,26 @@ def test_auto_propagated_callbacks_reach_the_autoencoder_inside(Around):
     Around(tiny(max_iter=2)).set_callbacks(recorder).fit(X)
     assert [line for line in recorder.told if "epoch" in line] == epochs(2)
     assert recorder.told[-1] == "teardown"
+
+
+def test_a_callback_can_save_the_estimator_after_an_epoch(tmp_path):
+    recorder = Recorder(
+        lambda fitted: (fitted.save(tmp_path / str(fitted.n_iter_)), pickle.dumps(fitted), clone(fitted))
+    )
+    tiny().set_callbacks(recorder).fit(X, Y)
+    stopped = tiny().set_callbacks(Recorder(stop=lambda context: context.task_id == 2)).fit(X, Y)
+    for saved in (sklearn_ae.load(tmp_path / "3"), pickle.loads(recorder.values["epoch", 2][1])):
+        np.testing.assert_array_equal(saved.transform(X), stopped.transform(X))
+    assert "_skl_callbacks" not in vars(sklearn_ae.load(tmp_path / "3"))
+
+
+def test_a_partial_fit_is_a_task_of_one_epoch():
+    recorder = Recorder(lambda fitted: fitted.transform(X))
+    model = tiny().set_callbacks(recorder)
+    for _ in range(2):
+        model.partial_fit(X, Y, classes=[0, 1, 2])
+        np.testing.assert_array_equal(recorder.values["epoch", 0], model.transform(X))
+    assert recorder.told == ["setup", "begin fit 0", *epochs(1), "end fit 0", "teardown"] * 2
 
 
 def test_clones_keep_the_callbacks():

@@ -180,6 +180,15 @@ def test_scikit_learn_scores_several_outputs():
     assert np.isfinite(cross_val_score(tiny(), X, LABELS, scoring="f1_macro", cv=3)).all()
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_the_columns_of_a_frame_may_have_gaps_and_types_of_their_own(frame):
+    y = frame({"a": ["x", "y", None, "x"] * 50, "b": [1, None, 0, 1] * 50, "c": [False, True] * 100})
+    y = y.convert_dtypes() if frame is pd.DataFrame else y
+    model = tiny(unlabeled=np.nan).fit(X, y)
+    assert [classes.tolist() for classes in model.classes_] == [["x", "y"], [0, 1], [False, True]]
+    assert np.isfinite(model.score(X, y))
+
+
 def test_a_frame_of_outputs_is_taken():
     frame = pd.DataFrame({"letter": LETTERS[:, 0], "number": LABELS[:, 1]})
     model = tiny().fit(X, frame)
@@ -205,12 +214,21 @@ def test_labels_come_in_any_container(container):
         (VALUES, "Unknown label type"),
         (np.where(LABELS == 1, np.nan, LABELS), "NaN"),
         (LABELS[:-1], "inconsistent"),
-        (LABELS[:, :, None], "y"),
+        (LABELS[:, :, None], "dim 3"),
+        ([[0, 1]] * 199 + [[0]], "y must have as many columns in each row"),
+        (np.where(np.arange(4) == 2, -1, LABELS), r"at least one labelled sample, got none in columns \[2\]"),
     ],
 )
 def test_bad_outputs_are_refused(y, match):
     with pytest.raises(ValueError, match=match):
-        tiny().fit(X, y)
+        tiny(unlabeled=-1 if "labelled" in match else None).fit(X, y)
+
+
+@pytest.mark.parametrize("classes", [3, [0, 1], [[0, 1]] * 3, [0, 1, 0, 1], "abcd"])
+def test_classes_of_several_outputs_are_a_list_for_each(classes):
+    for model in (tiny(), tiny().partial_fit(X, LABELS, classes=[[0, 1]] * 4)):
+        with pytest.raises(ValueError, match="classes must be a list with the labels of each of 4 columns"):
+            model.partial_fit(X, LABELS, classes=classes)
 
 
 def test_the_columns_of_y_must_stay():
@@ -227,8 +245,6 @@ def test_the_columns_of_y_must_stay():
             use(LABELS)
     with pytest.raises(ValueError, match="classes must stay"):
         model.fit(X, np.where(LABELS == 1, 2, LABELS))
-    with pytest.raises(ValueError, match="each of 4 columns"):
-        tiny().partial_fit(X, LABELS, classes=[0, 1])
 
 
 def test_labels_of_another_type_have_no_score():
