@@ -83,18 +83,7 @@ class AdversarialAutoencoder(BaseAutoencoder):
     gradient_penalty: Annotated[float, Float(0), VARIES_IN_STACK] = 0.05
 
     def recipe(self, problem: Problem) -> Recipe:
-        """Return module, phases, optimizers and inference.
-
-        Parameters
-        ----------
-        problem : Problem
-            Columns, target and network of the fit.
-
-        Returns
-        -------
-        recipe : Recipe
-            A new module, and what is done with it.
-        """
+        """Return module, phases, optimizers and inference."""
         module = problem.point_autoencoder()
         widths = {game.DATA: module.likelihood.n_inputs, game.CODES: problem.n_components}
         for comparison in game.DISCRIMINATORS[self.discriminator]:

@@ -96,18 +96,7 @@ class RegularizedAutoencoder(BaseAutoencoder):
     unseen_fraction: Annotated[float, Float(0, 1)] = 0.0
 
     def recipe(self, problem: Problem) -> Recipe:
-        """Return module, phase, optimizer and inference.
-
-        Parameters
-        ----------
-        problem : Problem
-            Columns, target and network of the fit.
-
-        Returns
-        -------
-        recipe : Recipe
-            A new module, and what is done with it.
-        """
+        """Return module, phase, optimizer and inference."""
         penalty = self._penalty()
         terms = {"reconstruction": reconstruction, **penalty}
         phase = problem.autoencoder_phase(terms, dict.fromkeys(penalty, self.alpha))

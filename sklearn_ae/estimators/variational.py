@@ -85,18 +85,7 @@ class VariationalAutoencoder(BaseAutoencoder):
     observation_noise: Annotated[str | float, OneOf("scalar", "column"), Float(0, closed_low=False), FIXED] = "scalar"
 
     def recipe(self, problem: Problem) -> Recipe:
-        """Return module, phase, optimizer and inference.
-
-        Parameters
-        ----------
-        problem : Problem
-            Columns, target and network of the fit.
-
-        Returns
-        -------
-        recipe : Recipe
-            A new module, and what is done with it.
-        """
+        """Return module, phase, optimizer and inference."""
         phase = self._phase(problem)
         return Recipe(
             self._module(problem),
