@@ -158,6 +158,8 @@ class LatentSpaceDisplay:
             The display.
         """
         checked = check_array(codes, dtype=np.float64, input_name="codes")
+        if y is not None and np.ndim(y) != 1:
+            raise ValueError(f"y must be 1-dimensional, got shape {np.shape(y)}: give one of its columns")
         check_consistent_length(checked, y)
         drawn, names = _coordinates(checked, dimensions)
         name = getattr(y, "name", None)

@@ -137,5 +137,7 @@ def test_bad_input():
     for column in (64, "a", CLASSES):
         with pytest.raises(ValueError, match="color_by must be the name or the position of a column, got"):
             LatentSpaceDisplay.from_estimator(model, DIGITS, color_by=column)
+    with pytest.raises(ValueError, match="y must be 1-dimensional, got shape"):
+        LatentSpaceDisplay.from_estimator(model, DIGITS, np.stack([CLASSES, CLASSES], 1))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         LatentSpaceDisplay.from_estimator(model, DIGITS, CLASSES[1:])
