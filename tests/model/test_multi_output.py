@@ -143,6 +143,19 @@ def test_class_weights_balance_each_output():
         assert by_class[0] == pytest.approx(by_class[1])
 
 
+def test_each_output_has_weights_of_mean_one_over_its_labels():
+    seen = []
+
+    def penalty(module, batch, trace):
+        seen.append(batch.label_weight.clone())
+        return trace["code"].sum(1)
+
+    tiny(penalty=penalty, unlabeled=-1, class_weight={0: 1, 1: 9}, max_iter=1, early_stopping=False).fit(X, FEW)
+    weight = seen[-1].numpy()
+    assert ((weight > 0) == (FEW >= 0)).all()
+    np.testing.assert_allclose(weight.sum(0) / (weight > 0).sum(0), 1, rtol=1e-5)
+
+
 # Around it
 
 
