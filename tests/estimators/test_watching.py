@@ -184,6 +184,13 @@ def test_auto_propagated_callbacks_reach_the_autoencoder_inside(Around):
     assert recorder.told[-1] == "teardown"
 
 
+def test_watching_changes_nothing_of_a_weighted_imputer():
+    weight, gaps = (Y == 0) * 1.0, np.where(np.eye(150, 4) == 1, np.nan, X)
+    watched, alone = AutoencoderImputer(tiny()).set_callbacks(Propagated()), AutoencoderImputer(tiny())
+    filled = [imputer.fit(X, sample_weight=weight).transform(gaps) for imputer in (watched, alone)]
+    np.testing.assert_array_equal(*filled)
+
+
 def test_a_callback_can_save_the_estimator_after_an_epoch(tmp_path):
     recorder = Recorder(
         lambda fitted: (fitted.save(tmp_path / str(fitted.n_iter_)), pickle.dumps(fitted), clone(fitted))
