@@ -33,8 +33,10 @@ class Ships(AutoencoderState, ABC):
             What the graph computes:
 
             - ``"transform"``: ``codes``, (n, k);
-            - ``"predict"``: ``label`` or, with ``task="regression"``, ``value``, (n,);
-            - ``"predict_proba"``: ``probabilities``, (n, n_classes), in the order of ``classes_``;
+            - ``"predict"``: ``label`` or, with ``task="regression"``, ``value``, (n,). After a fit to several columns
+              of y, ``label_0``, ``label_1``, ..., each (n,), or ``value``, (n, n_columns);
+            - ``"predict_proba"``: ``probabilities``, (n, n_classes), in the order of ``classes_``. After a fit to
+              several columns of y, ``probabilities_0``, ``probabilities_1``, ..., each (n, n_classes);
             - ``"reconstruct"``: ``inverse_transform`` of the codes, ``reconstructed``, (n, d), or an output
               ``reconstructed_<column>``, (n, 1), for each column;
             - ``"score_samples"``: ``log_likelihood``, (n,), of ``score_samples`` without a tolerance.

@@ -30,15 +30,15 @@ def give_inputs(graph: Any, ports: Sequence[Port] | None) -> None:
     graph.input.extend(_value(port.name, port.type, rows) for port in ports)
 
 
-def give_output(graph: Any, name: str, strings: Sequence[str] | None) -> None:
-    """Name the only output, and replace its numbers, from 0 on, by strings if there are any."""
-    value = graph.output[0]
-    inside, value.name = value.name, name
-    if strings is None:
-        _rename(graph, inside, name)
-    else:
-        value.type.tensor_type.elem_type = _type("string")
-        graph.node.append(_names(inside, name, strings, 0))
+def give_outputs(graph: Any, outputs: Sequence[tuple[str, Sequence[str] | None]]) -> None:
+    """Name the outputs, and replace the numbers, from 0 on, of those that have strings by the strings."""
+    for value, (name, strings) in zip(graph.output, outputs, strict=True):
+        inside, value.name = value.name, name
+        if strings is None:
+            _rename(graph, inside, name)
+        else:
+            value.type.tensor_type.elem_type = _type("string")
+            graph.node.append(_names(inside, name, strings, 0))
 
 
 def give_columns(graph: Any, ports: Sequence[Port]) -> None:

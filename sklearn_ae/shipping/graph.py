@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from sklearn_ae.model.model import Model
-from sklearn_ae.shipping.edges import PREFIX, give_columns, give_inputs, give_output
+from sklearn_ae.model.targets import Target
+from sklearn_ae.shipping.edges import PREFIX, give_columns, give_inputs, give_outputs
 from sklearn_ae.shipping.operators import translations
 from sklearn_ae.shipping.program import METHODS as METHODS
-from sklearn_ae.shipping.program import Program, labels_of
+from sklearn_ae.shipping.program import Program, labels_of, parts_of
 
 OPSET = 18  # version of the operators of the graph
 LABELS_OPSET = 3  # version of the operators of machine learning, of which the graph uses LabelEncoder
@@ -60,17 +61,26 @@ def onnx_model(model: Model, method: str) -> Any:
     if method == "reconstruct" and program.by_column:
         give_columns(proto.graph, program.ports)
     else:
-        give_output(proto.graph, *_output(model, method))
+        give_outputs(proto.graph, _outputs(model, method))
     onnx.checker.check_model(proto)
     return proto
 
 
-def _output(model: Model, method: str) -> tuple[str, list[str] | None]:
-    """Return the name of the output, and the strings that its numbers stand for."""
-    if method != "predict" or model.target.classes is None:
-        return NAMES[method], None
-    labels = labels_of(model.target)
-    return "label", labels.tolist() if labels.dtype.kind == "U" else None
+def _outputs(model: Model, method: str) -> list[tuple[str, list[str] | None]]:
+    """Return the name of each output, and the strings that its numbers stand for."""
+    classes = model.target.classes
+    if classes is None or method not in ("predict", "predict_proba"):
+        return [(NAMES[method], None)]
+    name = "label" if method == "predict" else NAMES[method]
+    parts = parts_of(model.target)
+    names = [f"{name}_{column}" for column in range(len(parts))] if len(parts) > 1 else [name]
+    return [(name, _strings(part) if method == "predict" else None) for name, part in zip(names, parts, strict=True)]
+
+
+def _strings(part: Target) -> list[str] | None:
+    """Return the labels of a column of y if they are strings."""
+    labels = labels_of(part)
+    return labels.tolist() if labels.dtype.kind == "U" else None
 
 
 def write(proto: Any, path: str | os.PathLike[str]) -> None:

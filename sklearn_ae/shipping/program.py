@@ -1,10 +1,10 @@
 """What a method of an estimator computes, as one module from a table to the results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklearn_ae.model.ensemble import Ensemble, Model
+from sklearn_ae.model.multi_output import MultiOutputTarget
 from sklearn_ae.model.readouts import Batch
 from sklearn_ae.model.targets import Target, ValueTarget
 from sklearn_ae.shipping.ports import ports_of
 from sklearn_ae.shipping.rows import Rows
 from sklearn_ae.shipping.scaling import FAR, TensorScaler
+
+Results: TypeAlias = Tensor | tuple[Tensor, ...]
 
 
 class Program(nn.Module):
@@ -47,11 +50,9 @@ class Program(nn.Module):
         self.model = _traceable(model, self.scaler)
         self.modules_used = nn.ModuleList(member.net.module_ for member in self.model.members)
         self.compute = METHODS[method]
-        if method in ("predict", "predict_proba"):
-            check_one_output(model.target)
 
-    def forward(self, X: Tensor) -> Tensor:
-        """(n, d) -> (n, ...): the results for rows, in which strings are ids."""
+    def forward(self, X: Tensor) -> Results:
+        """(n, d) -> (n, ...): the results for rows, in which strings are ids; a tuple of those of several outputs."""
         x, observed = self.scaler.encode(self.rows.cells(X))
         return self.compute(self, Batch(x, observed=observed))
 
@@ -87,26 +88,46 @@ def _codes(program: Program, batch: Batch) -> Tensor:
     return program.module.encode(batch.x, batch.observed).float()
 
 
-def check_one_output(target: Target) -> None:
-    """Raise if y had several columns."""
-    if target.n_columns > 1:
-        raise ValueError(
-            f"y must have one column to ship predictions, got {target.n_columns}: ship method='transform', or fit an "
-            "estimator to each output"
-        )
+def parts_of(target: Target) -> tuple[Target, ...]:
+    """Return the target of each column of y."""
+    return target.parts if isinstance(target, MultiOutputTarget) else (target,)
 
 
-def _predictions(program: Program, batch: Batch) -> Tensor:
-    outputs, target = program.model.outputs(program.module, batch), program.model.target
-    if isinstance(target, ValueTarget):
-        values = outputs[:, 0].double() * target.spread + target.location
-        return values if abs(target.location) > FAR * target.spread else values.float()
-    index, labels = outputs.argmax(1), labels_of(program.model.target)
+def _predictions(program: Program, batch: Batch) -> Results:
+    parts, outputs = parts_of(program.model.target), _outputs(program, batch)
+    values = [part for part in parts if isinstance(part, ValueTarget)]
+    if values:
+        predicted = _values(values, outputs)
+        return predicted if len(values) > 1 else predicted[:, 0]
+    return _one_or_all([_labels(part, logits) for part, logits in zip(parts, outputs, strict=True)])
+
+
+def _values(parts: list[ValueTarget], outputs: Sequence[Tensor]) -> Tensor:
+    """Return the values of columns of y, (n, n_columns), in single precision if all of them are near 0."""
+    scaled = [output.double() * part.spread + part.location for part, output in zip(parts, outputs, strict=True)]
+    is_far = any(abs(part.location) > FAR * part.spread for part in parts)
+    values = torch.cat(scaled, 1)
+    return values if is_far else values.float()
+
+
+def _labels(part: Target, logits: Tensor) -> Tensor:
+    """(n, n_classes) -> (n,): labels, or the indices of strings."""
+    index, labels = logits.argmax(1), labels_of(part)
     return index if labels.dtype.kind == "U" else torch.from_numpy(labels)[index]
 
 
-def _probabilities(program: Program, batch: Batch) -> Tensor:
-    return program.model.outputs(program.module, batch).log_softmax(1).exp().float()
+def _probabilities(program: Program, batch: Batch) -> Results:
+    return _one_or_all([logits.log_softmax(1).exp().float() for logits in _outputs(program, batch)])
+
+
+def _outputs(program: Program, batch: Batch) -> Sequence[Tensor]:
+    """Return the outputs of the head for each column of y, each (n, n_outputs)."""
+    outputs = program.model.outputs(program.module, batch)
+    return outputs.split([part.n_outputs for part in parts_of(program.model.target)], 1)
+
+
+def _one_or_all(results: list[Tensor]) -> Results:
+    return tuple(results) if len(results) > 1 else results[0]
 
 
 def _reconstruction(program: Program, batch: Batch) -> Tensor:
@@ -126,7 +147,7 @@ def _log_likelihood(program: Program, batch: Batch) -> Tensor:
     return program.model.scores(program.module, batch, None)[:, 0].float()
 
 
-METHODS: dict[str, Callable[[Program, Batch], Tensor]] = {
+METHODS: dict[str, Callable[[Program, Batch], Results]] = {
     "transform": _codes,
     "predict": _predictions,
     "predict_proba": _probabilities,
@@ -136,7 +157,7 @@ METHODS: dict[str, Callable[[Program, Batch], Tensor]] = {
 
 
 def labels_of(target: Target) -> NDArray:
-    """Return the labels of classes as strings, integers, floats or truth values."""
+    """Return the labels of the classes of one column of y as strings, integers, floats or truth values."""
     labels = np.array([] if target.classes is None else target.classes.tolist())
     if labels.dtype.kind not in "Uifb":
         raise ValueError(

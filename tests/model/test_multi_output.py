@@ -265,11 +265,6 @@ def test_labels_of_another_type_have_no_score():
         tiny().fit(X, LABELS).score(X, LETTERS[:, [0, 0, 1, 1]])
 
 
-def test_predictions_of_several_outputs_are_not_shipped():
-    with pytest.raises(ValueError, match="one column"):
-        tiny().fit(X, LABELS).to_onnx(method="predict")
-
-
 def test_its_parts_are_targets_of_one_output():
     target = target_of(LETTERS, None, "classification", None, None)
     assert isinstance(target, MultiOutputTarget)
