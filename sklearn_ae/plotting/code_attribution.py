@@ -74,8 +74,8 @@ class CodeAttributionDisplay:
         ----------
         estimator : autoencoder, or imputer or outlier detector around one
             A fitted estimator.
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            At least two rows.
+        X : array-like, DataFrame or Source of shape (n_samples, n_features)
+            At least two rows. Of a :class:`~sklearn_ae.tables.sources.Source` only those are read that are drawn.
         max_samples : int, default=500
             Maximum number of rows in which cells are replaced, as in ``explain_codes``.
         random_state : int, RandomState or None, default=0

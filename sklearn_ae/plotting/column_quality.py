@@ -16,6 +16,7 @@ from sklearn_ae.plotting.estimators import (
     transformer_of,
 )
 from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for, check_matplotlib
+from sklearn_ae.plotting.rows import shown_rows, shown_together
 
 LOWEST = -1.0  # left end of the axis
 
@@ -72,8 +73,9 @@ class ColumnQualityDisplay:
         ----------
         estimator : transformer with inverse_transform, or imputer or outlier detector around an autoencoder
             A fitted estimator. Transformers may be others, such as PCA.
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            The rows, rather new ones than those of the fit.
+        X : array-like, DataFrame or Source of shape (n_samples, n_features)
+            The rows, rather new ones than those of the fit. Of a :class:`~sklearn_ae.tables.sources.Source` with more
+            than 10,000 rows, as many are drawn with a fixed seed.
         ax : Axes, default=None
             Axes to draw in, or a new figure.
         **options : dict
@@ -91,6 +93,7 @@ class ColumnQualityDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         transformer = transformer_of(estimator)
+        X = shown_rows(X, transformer)
         categorical = categorical_features_of(transformer)
         return cls.from_predictions(X, restored_by(transformer, X), categorical_features=categorical, ax=ax, **options)
 
@@ -102,9 +105,9 @@ class ColumnQualityDisplay:
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            The rows.
-        restored : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like, DataFrame or Source of shape (n_samples, n_features)
+            The rows, or a sample of a Source, as in :meth:`from_estimator`.
+        restored : array-like, DataFrame or Source of shape (n_samples, n_features)
             Reconstructions of the rows.
         categorical_features : "from_dtype", array-like or None, default="from_dtype"
             Categorical columns, as in the estimators.
@@ -118,7 +121,7 @@ class ColumnQualityDisplay:
         display : ColumnQualityDisplay
             The display.
         """
-        tables = restored_tables(X, restored, categorical_features)
+        tables = restored_tables(*shown_together(X, restored), categorical_features)
         return cls(_scores(tables), labels_of(tables.names), tables.discrete).plot(ax, **options)
 
     def plot(self, ax: Any = None, *, max_columns: int = 30) -> Self:

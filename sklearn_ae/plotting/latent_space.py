@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_array, check_consistent_length
 from sklearn_ae.plotting.drawing import colour_bar, legend_beside
 from sklearn_ae.plotting.estimators import codes_of, column_of, transformer_of
 from sklearn_ae.plotting.figures import COLOURS, GREY, LINES, axes_for, check_matplotlib, style_of
+from sklearn_ae.plotting.rows import shown_together
 
 MOST_CLASSES_OF_NUMBERS = 12  # whole numbers with more values are coloured by a colour bar
 LONGEST_COLUMN = 12  # entries of a legend
@@ -90,10 +91,11 @@ class LatentSpaceDisplay:
         ----------
         estimator : transformer with inverse_transform, or imputer or outlier detector around an autoencoder
             A fitted estimator. Transformers may be others, such as PCA.
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            The rows.
+        X : array-like, DataFrame or Source of shape (n_samples, n_features)
+            The rows. Of a :class:`~sklearn_ae.tables.sources.Source` with more than 10,000 rows, as many are drawn with
+            a fixed seed.
         y : array-like of shape (n_samples,), default=None
-            Classes or numbers that colour the points.
+            Classes or numbers that colour the points, of all rows of X.
         color_by : str or int, default=None
             Name or position of a column of X that colours the points, in place of y.
         dimensions : sequence of one or two int, default=None
@@ -120,10 +122,12 @@ class LatentSpaceDisplay:
             both are given.
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
-        codes = codes_of(transformer_of(estimator), X)
+        transformer = transformer_of(estimator)
+        if color_by is not None and y is not None:
+            raise ValueError(f"color_by must be None if y is given, got {color_by!r}")
+        X, y = shown_together(X, y, transformer=transformer)
+        codes = codes_of(transformer, X)
         if color_by is not None:
-            if y is not None:
-                raise ValueError(f"color_by must be None if y is given, got {color_by!r}")
             y = column_of(X, color_by, "color_by")
         return cls.from_codes(codes, y, dimensions=dimensions, ax=ax, **options)
 
@@ -141,8 +145,8 @@ class LatentSpaceDisplay:
 
         Parameters
         ----------
-        codes : array-like of shape (n_samples, n_components)
-            Codes of rows.
+        codes : array-like or Source of shape (n_samples, n_components)
+            Codes of rows, or a Source of codes, of which a sample is drawn as in :meth:`from_estimator`.
         y : array-like of shape (n_samples,), default=None
             Classes or numbers that colour the points.
         dimensions : sequence of one or two int, default=None
@@ -157,6 +161,7 @@ class LatentSpaceDisplay:
         display : LatentSpaceDisplay
             The display.
         """
+        codes, y = shown_together(codes, y)
         checked = check_array(codes, dtype=np.float64, input_name="codes")
         if y is not None and np.ndim(y) != 1:
             raise ValueError(f"y must be 1-dimensional, got shape {np.shape(y)}: give one of its columns")

@@ -18,6 +18,7 @@ from sklearn_ae.plotting.estimators import (
     transformer_of,
 )
 from sklearn_ae.plotting.figures import GREY, axes_for, check_matplotlib, divided
+from sklearn_ae.plotting.rows import shown_rows
 
 MOST_AXES = 6  # beside one another
 LARGEST_CHANGE = 3.0  # in standard deviations, beyond which the colours are the same
@@ -112,8 +113,9 @@ class LatentTraversalDisplay:
         ----------
         estimator : transformer with inverse_transform, or imputer or outlier detector around an autoencoder
             A fitted estimator. Transformers may be others, such as PCA.
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            Rows whose codes determine the range of each dimension and the mean code.
+        X : array-like, DataFrame or Source of shape (n_samples, n_features)
+            Rows whose codes determine the range of each dimension and the mean code. Of a
+            :class:`~sklearn_ae.tables.sources.Source` with more than 10,000 rows, as many are drawn with a fixed seed.
         image_shape : (height, width) or (height, width, 3), default=None
             Shape of the image of a row. None draws changes of columns.
         dimensions : sequence of int, default=None
@@ -122,7 +124,7 @@ class LatentTraversalDisplay:
             Number of equally spaced codes in each dimension, from the low to the high quantile.
         quantiles : (low, high), default=(0.05, 0.95)
             Levels of the quantiles of the codes of X.
-        center : array-like or DataFrame of shape (1, n_features), default=None
+        center : array-like, DataFrame or Source of shape (1, n_features), default=None
             Row whose code the other dimensions have. None takes the mean code.
         ax : Axes, default=None
             Axes to draw in, or whose place is taken, or a new figure.
@@ -147,6 +149,7 @@ class LatentTraversalDisplay:
         check_count("n_steps", n_steps)
         _check_levels(quantiles)
         transformer = transformer_of(estimator)
+        X = shown_rows(X, transformer)
         codes = codes_of(transformer, X)
         chosen = _check_dimensions(dimensions, codes.shape[1])
         start = codes.mean(axis=0) if center is None else _code_of_row(transformer, center)
@@ -271,7 +274,7 @@ def _check_dimensions(dimensions: Any, n_components: int) -> list[int]:
 
 def _code_of_row(transformer: Any, row: Any) -> NDArray[np.float64]:
     """Return the code of the only row of a table, (k,)."""
-    codes = codes_of(transformer, row)
+    codes = codes_of(transformer, shown_rows(row))
     if len(codes) != 1:
         raise ValueError(f"center must be a table of one row, got {len(codes)}: take X[i : i + 1]")
     return codes[0]

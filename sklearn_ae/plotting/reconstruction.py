@@ -17,6 +17,7 @@ from sklearn_ae.plotting.estimators import (
     transformer_of,
 )
 from sklearn_ae.plotting.figures import COLOURS, GREY, axes_for, check_matplotlib, divided
+from sklearn_ae.plotting.rows import shown_rows, shown_together
 
 KINDS = ("auto", "images", "columns")
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the quantiles of residuals
@@ -94,8 +95,9 @@ class ReconstructionDisplay:
         ----------
         estimator : transformer with inverse_transform, or imputer or outlier detector around an autoencoder
             A fitted estimator. Transformers may be others, such as PCA.
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            The rows.
+        X : array-like, DataFrame or Source of shape (n_samples, n_features)
+            The rows. Of a :class:`~sklearn_ae.tables.sources.Source` with more than 10,000 rows, as many are drawn with
+            a fixed seed.
         image_shape : (height, width) or (height, width, 3), default=None
             Shape of the image of a row. None draws columns.
         ax : Axes, default=None
@@ -119,6 +121,7 @@ class ReconstructionDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         transformer = transformer_of(estimator)
+        X = shown_rows(X, transformer)
         restored, categorical = restored_by(transformer, X), categorical_features_of(transformer)
         return cls._of(X, restored, categorical, image_shape, ax, options)
 
@@ -137,9 +140,9 @@ class ReconstructionDisplay:
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            The rows.
-        restored : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like, DataFrame or Source of shape (n_samples, n_features)
+            The rows, or a sample of a Source, as in :meth:`from_estimator`.
+        restored : array-like, DataFrame or Source of shape (n_samples, n_features)
             Reconstructions of the rows.
         categorical_features : "from_dtype", array-like or None, default="from_dtype"
             Categorical columns, as in the estimators.
@@ -159,7 +162,7 @@ class ReconstructionDisplay:
 
     @classmethod
     def _of(cls, X: Any, restored: Any, categorical: Any, image_shape: Any, ax: Any, options: dict[str, Any]) -> Self:
-        tables = restored_tables(X, restored, categorical)
+        tables = restored_tables(*shown_together(X, restored), categorical)
         shape = None if image_shape is None else image_shape_of(image_shape, tables)
         names, is_categorical = labels_of(tables.names), tables.discrete if tables.discrete.any() else None
         display = cls(

@@ -11,6 +11,7 @@ from sklearn_ae.metrics.similarity import mean_of_known, shape_scores, trend_sco
 from sklearn_ae.plotting.drawing import bars, colour_bar, heat_map, height_of, largest
 from sklearn_ae.plotting.estimators import autoencoder_of, categorical_features_of, labels_of, tables_of
 from sklearn_ae.plotting.figures import COLOURS, axes_for, check_matplotlib, divided
+from sklearn_ae.plotting.rows import shown_rows
 
 MOST_SAMPLES = 10_000  # that are generated unless told otherwise
 
@@ -85,8 +86,9 @@ class SampleQualityDisplay:
         ----------
         estimator : autoencoder
             A fitted autoencoder.
-        X : array-like or DataFrame of shape (n_real, n_features)
-            Real rows.
+        X : array-like, DataFrame or Source of shape (n_real, n_features)
+            Real rows. Of a :class:`~sklearn_ae.tables.sources.Source` with more than 10,000 rows, as many are drawn
+            with a fixed seed.
         n_samples : int, default=None
             Number of rows to generate. None generates as many as X has, at most 10,000. If the training rows had
             missing cells, these rows have such cells as well.
@@ -109,6 +111,7 @@ class SampleQualityDisplay:
         """
         check_matplotlib(f"{cls.__name__}.from_estimator")
         autoencoder = autoencoder_of(estimator)
+        X = shown_rows(X, autoencoder)
         n_rows = min(_num_samples(X), MOST_SAMPLES) if n_samples is None else n_samples
         samples = autoencoder.sample(n_rows, random_state, missing=True)
         categorical = categorical_features_of(autoencoder)
@@ -122,10 +125,10 @@ class SampleQualityDisplay:
 
         Parameters
         ----------
-        X : array-like or DataFrame of shape (n_real, n_features)
-            Real rows. Missing cells are allowed.
-        samples : array-like or DataFrame of shape (n_samples, n_features)
-            Generated rows, with the same columns.
+        X : array-like, DataFrame or Source of shape (n_real, n_features)
+            Real rows, or a sample of a Source, as in :meth:`from_estimator`. Missing cells are allowed.
+        samples : array-like, DataFrame or Source of shape (n_samples, n_features)
+            Generated rows, with the same columns, or a sample of a Source.
         categorical_features : "from_dtype", array-like or None, default="from_dtype"
             Categorical columns, as in the estimators.
         ax : Axes, default=None
@@ -138,7 +141,7 @@ class SampleQualityDisplay:
         display : SampleQualityDisplay
             The display.
         """
-        tables = tables_of(X, samples, categorical_features, "samples")
+        tables = tables_of(shown_rows(X), shown_rows(samples), categorical_features, "samples")
         given = tables.cells["X"], tables.cells["samples"], tables.discrete
         return cls(shape_scores(*given), trend_scores(*given), labels_of(tables.names)).plot(ax, **options)
 
