@@ -15,6 +15,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
 
 from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, RegularizedAutoencoder, plotting
+from sklearn_ae.tables.sources import Array
 from tests.families import tiny
 from tests.plotting.fits import CLASSES, DIGITS, fitted_to_table, mixed_table
 
@@ -36,8 +37,8 @@ def kept(display):
 
 @cache
 def other_fits():
-    """Return fits to a frame of polars and to a sparse matrix, with the rows."""
-    tables = pl.from_pandas(mixed_table(30)), csr_matrix(DIGITS[:30, 20:22])
+    """Return fits to a frame of polars, to a sparse matrix and to a source, with the rows."""
+    tables = pl.from_pandas(mixed_table(30)), csr_matrix(DIGITS[:30, 20:22]), Array(DIGITS[:30, 20:22])
     return [(tiny(max_iter=1).fit(X), X) for X in tables]
 
 
@@ -87,7 +88,7 @@ def test_texts_are_in_the_colour_of_the_style(display):
 
 
 @every_display
-def test_polars_frames_and_sparse_matrices_are_drawn(display):
+def test_polars_frames_sparse_matrices_and_sources_are_drawn(display):
     for model, X in other_fits():
         display.from_estimator(model, *(() if display is plotting.LossCurveDisplay else (X,)))
 
