@@ -121,7 +121,8 @@ class ColumnQualityDisplay:
         display : ColumnQualityDisplay
             The display.
         """
-        tables = restored_tables(*shown_together(X, restored), categorical_features)
+        X, restored = shown_together(X, restored)
+        tables = restored_tables(X, restored, categorical_features)
         return cls(_scores(tables), labels_of(tables.names), tables.discrete).plot(ax, **options)
 
     def plot(self, ax: Any = None, *, max_columns: int = 30) -> Self:

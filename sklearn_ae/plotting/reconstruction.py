@@ -162,7 +162,8 @@ class ReconstructionDisplay:
 
     @classmethod
     def _of(cls, X: Any, restored: Any, categorical: Any, image_shape: Any, ax: Any, options: dict[str, Any]) -> Self:
-        tables = restored_tables(*shown_together(X, restored), categorical)
+        X, restored = shown_together(X, restored)
+        tables = restored_tables(X, restored, categorical)
         shape = None if image_shape is None else image_shape_of(image_shape, tables)
         names, is_categorical = labels_of(tables.names), tables.discrete if tables.discrete.any() else None
         display = cls(
