@@ -52,7 +52,8 @@ class Ships(AutoencoderState, ABC):
             If ``onnx`` or ``onnxscript`` is not installed: ``pip install "sklearn_ae[onnx]"``.
         ValueError
             If the method is unknown or the fit has no such method, if labels or categories are neither strings, numbers
-            nor truth values, or if rows are reconstructed under constraints.
+            nor truth values, if a column that is an input has the name of an output, or if rows are reconstructed under
+            constraints.
 
         Notes
         -----

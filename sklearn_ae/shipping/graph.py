@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -53,15 +54,18 @@ def onnx_model(model: Model, method: str) -> Any:
 
     onnx = _imported()
     program = Program(model, method).eval()
+    restores_columns = method == "reconstruct" and program.by_column
+    outputs = [] if restores_columns else _outputs(model, method)
+    _check_names(program, [name for name, _ in outputs])
     proto = onnx.compose.add_prefix(_traced(program), PREFIX)
     proto.producer_name, proto.producer_version = "sklearn_ae", __version__
     onnx.helper.set_model_props(proto, {"method": method})
     proto.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", LABELS_OPSET))
     give_inputs(proto.graph, program.ports if program.by_column else None)
-    if method == "reconstruct" and program.by_column:
+    if restores_columns:
         give_columns(proto.graph, program.ports)
     else:
-        give_outputs(proto.graph, _outputs(model, method))
+        give_outputs(proto.graph, outputs)
     onnx.checker.check_model(proto)
     return proto
 
@@ -75,6 +79,13 @@ def _outputs(model: Model, method: str) -> list[tuple[str, list[str] | None]]:
     parts = parts_of(model.target)
     names = [f"{name}_{column}" for column in range(len(parts))] if len(parts) > 1 else [name]
     return [(name, _strings(part) if method == "predict" else None) for name, part in zip(names, parts, strict=True)]
+
+
+def _check_names(program: Program, outputs: Sequence[str]) -> None:
+    """Raise if a column, which is an input, has the name of an output."""
+    taken = {port.name for port in program.ports} & set(outputs)
+    if program.by_column and taken:
+        raise ValueError(f"columns must have other names than the outputs of a graph, got {sorted(taken)}: rename them")
 
 
 def _strings(part: Target) -> list[str] | None:

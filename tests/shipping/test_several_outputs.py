@@ -79,7 +79,7 @@ def test_a_program_of_any_family_computes_what_the_estimator_does(variant, y, un
         assert_equal([result.numpy() for result in results], getattr(model, method)(ROWS))
 
 
-@pytest.mark.parametrize("n_members", [1, 2])
+@pytest.mark.parametrize("n_members", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_columns_of_values_far_from_0_are_in_double_precision(n_members):
     model = fitted(VALUES + [1e9, 0], make=VariationalAutoencoder, n_members=n_members)
     with torch.no_grad():
@@ -102,23 +102,25 @@ def test_a_graph_of_any_family_computes_what_the_estimator_does(variant, y, unla
         assert {len(result) for result in session.run(None, {"X": ROWS[:1]})} == {1}
 
 
-@pytest.mark.parametrize("y", [MIXED, pytest.param(VALUES, marks=pytest.mark.slow)], ids=["classes", "values"])
-def test_a_graph_has_an_output_for_each_column_of_classes_and_one_for_values(y):
+LABEL_OUTPUTS = {"label_0": ("string", []), "label_1": ("int64", []), "label_2": ("bool", [])}
+CLASS_OUTPUTS = {f"probabilities_{column}": ("float", [n_classes]) for column, n_classes in enumerate([3, 3, 2])}
+
+
+@pytest.mark.parametrize(
+    ("y", "method", "outputs"),
+    [
+        (MIXED, "predict", LABEL_OUTPUTS),
+        pytest.param(MIXED, "predict_proba", CLASS_OUTPUTS, marks=pytest.mark.slow),
+        pytest.param(VALUES, "predict", {"value": ("float", [2])}, marks=pytest.mark.slow),
+    ],
+    ids=["labels", "probabilities", "values"],
+)
+def test_a_graph_has_an_output_for_each_column_of_classes_and_one_for_values(y, method, outputs):
     model = fitted(y)
-    sessions = {method: session_of(model.to_onnx(method=method)) for method in methods_of(model)}
-    found = {
-        output.name: (output.type, output.shape[1:])
-        for session in sessions.values()
-        for output in session.get_outputs()
-    }
-    if y is VALUES:
-        assert found == {"value": ("tensor(float)", [2])}
-    else:
-        labels = {"label_0": "tensor(string)", "label_1": "tensor(int64)", "label_2": "tensor(bool)"}
-        probabilities = {f"probabilities_{column}": ("tensor(float)", [n]) for column, n in enumerate([3, 3, 2])}
-        assert found == {name: (kind, []) for name, kind in labels.items()} | probabilities
-    for method, session in sessions.items():
-        assert_equal(session.run(None, {"X": ROWS}), getattr(model, method)(ROWS))
+    session = session_of(model.to_onnx(method=method))
+    found = {output.name: (output.type, output.shape[1:]) for output in session.get_outputs()}
+    assert found == {name: (f"tensor({kind})", shape) for name, (kind, shape) in outputs.items()}
+    assert_equal(session.run(None, {"X": ROWS}), getattr(model, method)(ROWS))
 
 
 @pytest.mark.slow
@@ -138,6 +140,13 @@ def test_a_mixed_table_has_an_input_and_an_output_for_each_column():
             None, inputs_of(rows, Program(model.model_, method).ports)
         )
         assert_equal(results, getattr(model, method)(rows))
+
+
+def test_a_column_with_the_name_of_an_output_is_refused():
+    table = mixed_table()[["town", "income"]].rename(columns={"income": "label_1"})
+    model = tiny().fit(table, np.column_stack([table["label_1"] > 1, table["label_1"] > 2]))
+    with pytest.raises(ValueError, match=r"other names than the outputs of a graph, got \['label_1'\]: rename"):
+        model.to_onnx(method="predict")
 
 
 # Pipelines, by skl2onnx
