@@ -19,6 +19,7 @@ from sklearn_ae.estimators.shipping import Ships
 from sklearn_ae.estimators.state import available_if, has_classes, has_head
 from sklearn_ae.estimators.watching import CallbackSupportMixin, fitted_model, partially_fitted_model, watched_model
 from sklearn_ae.model.summary import summary_of_codes
+from sklearn_ae.tables.namespaces import exp
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +199,7 @@ class BaseAutoencoder(
             Columns in the order of ``classes_``. After a fit to several outputs a list with the array of each.
         """
         logarithms = self.predict_log_proba(X)
-        return [np.exp(own) for own in logarithms] if isinstance(logarithms, list) else np.exp(logarithms)
+        return [exp(own) for own in logarithms] if isinstance(logarithms, list) else exp(logarithms)
 
     @available_if(has_classes)
     @of_one_fit
@@ -240,8 +241,8 @@ class BaseAutoencoder(
         """
         y, weight = inputs.check_y(self, y, X), inputs.check_weight(sample_weight, X)
         if y is None or not self.model_.target.n_outputs:
-            return float(np.average(self.score_samples(X), weights=weight))
-        return self.model_.target.score(y, self.predict(X), weight)
+            return float(np.average(inputs.with_nan(self.score_samples(X)), weights=weight))
+        return self.model_.target.score(y, inputs.with_nan(self.predict(X)), weight)
 
     # Likelihood and explanation
 

@@ -21,12 +21,13 @@ from sklearn_ae.tables.containers import (
     check_kind,
     check_not_empty,
     raise_with_column,
-    with_nan,
 )
 from sklearn_ae.tables.containers import TableLike as TableLike
+from sklearn_ae.tables.containers import with_nan as with_nan
 from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.schema import Schema as Schema
 from sklearn_ae.tables.sources import Source
+from sklearn_ae.tables.tensors import TensorContainer, rows_on_device
 
 
 def check_table(
@@ -35,6 +36,7 @@ def check_table(
     *,
     reset: bool,
     by_column: bool,
+    takes_tensors: bool = False,
     needs_frame: bool = False,
     finite: bool | str = "allow-nan",
 ) -> Container:
@@ -50,6 +52,8 @@ def check_table(
         Whether the columns are set, as in the first fit, or checked.
     by_column : bool
         Whether the columns of an array have types of their own, so that it is not converted to numbers as a whole.
+    takes_tensors : bool, default=False
+        Whether the rows of a tensor can stay on its device.
     needs_frame : bool, default=False
         Whether X must be a DataFrame, because other containers do not identify categorical columns.
     finite : bool or "allow-nan", default="allow-nan"
@@ -66,6 +70,10 @@ def check_table(
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         check_not_empty(X, type(estimator).__name__)
         return frame_container(X) if is_dataframe else SourceContainer(X)
+    rows = rows_on_device(X, finite=finite is not False) if takes_tensors else None
+    if rows is not None:
+        validate_data(estimator, rows, reset=reset, skip_check_array=True)
+        return TensorContainer(rows)
     if by_column:
         return _array_container(estimator, X, reset=reset, dtype=None, ensure_all_finite=False)
     return _array_container(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=finite)
@@ -103,7 +111,7 @@ def check_samples(
     is_first = schema is None
     if schema is None:
         options = estimator.column_options()
-        table = check_table(estimator, X, reset=True, by_column=options.by_column)
+        table = check_table(estimator, X, reset=True, by_column=options.by_column, takes_tensors=options.takes_tensors)
         schema = Schema.learn(table, options, None if weight is None else weight == 0)
     else:
         table = check_known_table(estimator, X, schema)
@@ -120,6 +128,7 @@ def check_known_table(
         X,
         reset=False,
         by_column=schema.options.by_column,
+        takes_tensors=schema.takes_tensors,
         needs_frame=schema.needs_frame,
         finite=finite,
     )
@@ -156,8 +165,11 @@ def check_weight(sample_weight: ArrayLike | None, X: TableLike) -> NDArray[np.fl
     return weight
 
 
-def check_codes(X: ArrayLike) -> NDArray:
-    """Return codes as a float array of shape (n, k)."""
+def check_codes(X: ArrayLike) -> Any:
+    """Return codes as floats of shape (n, k), an array or a tensor on its device."""
+    codes = rows_on_device(X, finite=True)
+    if codes is not None and not codes.isnan().any():
+        return codes
     try:
         return check_array(with_nan(X), dtype=[np.float64, np.float32], input_name="X")
     except (TypeError, ValueError) as error:

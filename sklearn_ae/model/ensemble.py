@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -41,9 +41,9 @@ class Ensemble(Model):
         own = {field.name: getattr(members[best], field.name) for field in fields(Model)}
         return cls(**own, members=tuple(members))
 
-    def averaged(self, readout: Readout, table: Container) -> NDArray:
+    def averaged(self, readout: Readout, table: Container) -> Any:
         """Return the mean of a readout over the members, for all rows."""
-        return self.apply(lambda module, batch: self._stacked(batch, lambda member: readout).mean(1), table)
+        return self.given_back(lambda module, batch: self._stacked(batch, lambda member: readout).mean(1), table)
 
     def outputs(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return (n, n_outputs): outputs of the head, as the target pools them."""

@@ -20,7 +20,7 @@ from sklearn_ae.modules.noise import drawn_from
 from sklearn_ae.persistence.state import Stored
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.encoding import Encoding
-from sklearn_ae.training.apply import apply
+from sklearn_ae.training.apply import evaluated
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,51 +64,55 @@ class Model(Stored):
         return self.net.module_.bottleneck.n_components
 
     def apply(self, readout: Readout, table: Container, index: NDArray | None = None, dtype: Any = None) -> NDArray:
-        """Return ``readout(module, batch)`` for all rows or some, finite, by default in their dtype."""
-        rows = self._rows(table, index)
-        return self._finite(apply(self.net, readout, rows, dtype or rows.source.dtype), rows)
+        """Return ``readout(module, batch)`` for all rows or some, finite, by default in their dtype, as an array."""
+        return self._values(readout, table, index, dtype).cpu().numpy()
 
-    def codes(self, table: Container) -> NDArray:
+    def given_back(self, readout: Readout, table: Container) -> Any:
+        """Return the same as an array, or as a tensor on the device of a table that is a tensor."""
+        return table.results(self._values(readout, table))
+
+    def codes(self, table: Container) -> Any:
         """Return the codes of rows, (n, k)."""
-        return self.apply(readouts.code, table)
+        return self.given_back(readouts.code, table)
 
-    def restored(self, codes: NDArray, like: Any = None) -> Any:
+    def restored(self, codes: NDArray | Tensor, like: Any = None) -> Any:
         """Return the table that codes are decoded to, with the row labels of ``like``."""
         if codes.shape[1] != self.n_components:
             raise ValueError(f"codes must have n_components={self.n_components} columns, got {codes.shape[1]}")
+        rows = readouts.rows_with(codes, self.net)
         dtype = codes.dtype if self.encoding.is_plain else np.float64
-        cells = apply(
-            self.net, readouts.decoded, readouts.rows_with(codes, self.net), dtype, finish=self.encoding.decode_restored
-        )
-        if not np.isfinite(cells).all():
-            raise ValueError(
-                f"codes must be such that finite rows come of them, got numbers of up to {np.abs(codes).max():g}"
-            )
-        return self.encoding.table(cells, like)
+        device = codes.device if isinstance(codes, Tensor) and self.encoding.schema.takes_tensors else None
+        cells = evaluated(self.net, readouts.decoded, rows, dtype, self.encoding.decode_restored, device or "cpu")
+        if not cells.isfinite().all():
+            largest = torch.as_tensor(codes).abs().max().item()
+            raise ValueError(f"codes must be such that finite rows come of them, got numbers of up to {largest:g}")
+        return self.encoding.table(cells.numpy() if device is None else cells, like)
 
-    def predictions(self, table: Container) -> NDArray:
+    def predictions(self, table: Container) -> Any:
         """Return predicted labels or values, (n,)."""
-        return self.target.predict(self.apply(self.outputs, table))
+        return self.target.predict(self.given_back(self.outputs, table))
 
     def log_probabilities(self, table: Container) -> Any:
         """Return the log-probabilities of the classes, (n, n_classes), or a list of those of several outputs."""
-        return self.target.log_probabilities(self.apply(self.outputs, table))
+        return self.target.log_probabilities(self.given_back(self.outputs, table))
 
-    def log_likelihood(self, table: Container, tolerance: float | None) -> tuple[NDArray, NDArray]:
+    def log_likelihood(self, table: Container, tolerance: float | None) -> tuple[Any, Any]:
         """Return the log-likelihood of rows in the user's units, and its standard error, each (n,)."""
-        scores = self.apply(partial(self.scores, tolerance=tolerance), table)
-        return scores[:, 0].copy(), scores[:, 1].copy()
+        values, errors = self._values(partial(self.scores, tolerance=tolerance), table).unbind(1)
+        return table.results(values.clone()), table.results(errors.clone())
 
     def cell_log_likelihood(self, table: Container, relative_to: NDArray | float = 0) -> Any:
         """Return the log-likelihood of each cell in the user's units, NaN for a missing one, as a table like this.
 
         ``relative_to``, (n_cells,), is subtracted.
         """
-        return self.encoding.per_cell(table, self._cell_log_likelihood(table) - relative_to)
+        scores = self._cell_log_likelihood(table)
+        relative = torch.as_tensor(relative_to, device="cpu").to(scores.device)
+        return self.encoding.per_cell(table, table.results(scores - relative))
 
     def median_cell_log_likelihood(self, table: Container, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the median log-likelihood of the cells over some rows, (n_cells,), 0 where all are missing."""
-        scores = self._cell_log_likelihood(table, index).astype(np.float64)
+        scores = self._cell_log_likelihood(table, index).double().cpu().numpy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of numpy, for columns of missing cells
             return np.nan_to_num(np.nanmedian(scores, axis=0))
@@ -119,13 +123,13 @@ class Model(Stored):
         chosen, others = readouts.chosen_pairs(len(rows), n_rows, random)
         pairs = readouts.pairs_of(rows, chosen, others)
 
-        def codes(columns: slice) -> NDArray:
-            return apply(self.net, partial(readouts.code_of_replaced, columns=columns), pairs, np.float64)
+        def codes(columns: slice) -> Tensor:
+            return evaluated(self.net, partial(readouts.code_of_replaced, columns=columns), pairs, np.float64)
 
         before = self._finite(codes(slice(0, 0)), rows, index=chosen)
         self._finite(codes(slice(None)), rows, index=others)
-        changes = [np.abs(codes(slice(j, j + 1)) - before).mean(0) for j in range(rows.n_cells)]
-        return self.encoding.schema.by_column(np.stack(changes, 1)).T
+        changes = [(codes(slice(j, j + 1)) - before).abs().mean(0) for j in range(rows.n_cells)]
+        return self.encoding.schema.by_column(torch.stack(changes, 1).numpy()).T
 
     def expected(self, table: Container) -> Any:
         """Return a table with its missing cells replaced by expected ones."""
@@ -167,9 +171,9 @@ class Model(Stored):
         table = self.encoding.table(decoded) if given is None else self.encoding.with_known(given, decoded)
         return self.encoding.with_gaps(table, gaps, given) if missing and gaps is not None else table
 
-    def averaged(self, readout: Readout, table: Container) -> NDArray:
+    def averaged(self, readout: Readout, table: Container) -> Any:
         """Return the mean of a readout over the members, for all rows."""
-        return self.apply(readout, table)
+        return self.given_back(readout, table)
 
     # Readouts that an ensemble averages
 
@@ -192,10 +196,15 @@ class Model(Stored):
 
     # Parts
 
-    def _cell_log_likelihood(self, table: Container, index: NDArray | None = None) -> NDArray:
+    def _values(self, readout: Readout, table: Container, index: NDArray | None = None, dtype: Any = None) -> Tensor:
+        """Return a readout of rows, finite, where results for the table are put."""
         rows = self._rows(table, index)
-        scores = apply(self.net, partial(readouts.of_observed, readout=self.cell_scores), rows, rows.source.dtype)
-        return self._finite(scores, rows, np.isnan(scores), index)
+        return self._finite(evaluated(self.net, readout, rows, dtype or rows.source.dtype, device=table.device), rows)
+
+    def _cell_log_likelihood(self, table: Container, index: NDArray | None = None) -> Tensor:
+        rows, readout = self._rows(table, index), partial(readouts.of_observed, readout=self.cell_scores)
+        scores = evaluated(self.net, readout, rows, rows.source.dtype, device=table.device)
+        return self._finite(scores, rows, scores.isnan(), index)
 
     def _rows(self, table: Container, index: NDArray | None = None) -> readouts.EncodedRows:
         source = self.encoding.schema.source(table, self.handle_unknown)
@@ -203,17 +212,16 @@ class Model(Stored):
 
     def _finite(
         self,
-        values: NDArray,
+        values: Tensor,
         rows: readouts.EncodedRows,
-        missing: NDArray[np.bool_] | bool = False,
+        missing: Tensor | None = None,
         index: NDArray[np.int64] | None = None,
-    ) -> NDArray:
+    ) -> Tensor:
         """Return the values; raise if one is neither finite nor missing. ``index`` holds row numbers of the values."""
-        is_valid = np.isfinite(values)
-        is_valid |= missing
+        is_valid = values.isfinite() if missing is None else values.isfinite() | missing
         if is_valid.all():
             return values
-        row = int(np.flatnonzero(~is_valid.reshape(len(values), -1).all(axis=1))[0])
+        row = int((~is_valid).reshape(len(values), -1).any(1).int().argmax())
         row = row if index is None else int(index[row])
         farthest = self.encoding.farthest(rows.source[row : row + 1])
         raise ValueError(
@@ -221,10 +229,10 @@ class Model(Stored):
             "out, or fit with precision='float64'"
         )
 
-    def _filled(self, readout: Readout, table: Container, decode: Callable[[Tensor], NDArray]) -> Any:
+    def _filled(self, readout: Readout, table: Container, decode: Callable[[Tensor], Tensor]) -> Any:
         rows = self._rows(table)
-        cells = self._finite(apply(self.net, readout, rows, np.float64, finish=decode), rows)
-        return self.encoding.filled(table, cells)
+        cells = self._finite(evaluated(self.net, readout, rows, np.float64, decode, table.device), rows)
+        return self.encoding.filled(table, table.results(cells))
 
     def _drawing(self, n_draws: int, random: np.random.RandomState) -> list[Readout]:
         """Return the readout of each draw of missing cells."""

@@ -12,8 +12,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from torch import Tensor
 
 from sklearn_ae.model.labels import columns_of, side_by_side
-from sklearn_ae.model.targets import ClassTarget, Target, ValueTarget
+from sklearn_ae.model.targets import ClassTarget, Outputs, Target, ValueTarget
 from sklearn_ae.objectives.terms import Term, mean_over_outputs
+from sklearn_ae.tables.containers import with_nan
 from sklearn_ae.warning import warn
 
 
@@ -73,12 +74,14 @@ class MultiOutputTarget(Target):
         parts = zip(self.parts, outputs.split(self.widths, -1), strict=True)
         return torch.cat([part.pooled(of_part) for part, of_part in parts], 1)
 
-    def predict(self, outputs: NDArray) -> NDArray:
+    def predict(self, outputs: Outputs) -> Any:
         """(n, n_outputs) -> (n, n_columns): predictions."""
-        parts = zip(self.parts, self._split(outputs), strict=True)
-        return side_by_side([part.predict(of_part) for part, of_part in parts])
+        columns = [part.predict(of_part) for part, of_part in zip(self.parts, self._split(outputs), strict=True)]
+        if all(isinstance(column, Tensor) for column in columns) and len({column.dtype for column in columns}) == 1:
+            return torch.stack(columns, 1)
+        return side_by_side([with_nan(column) for column in columns])
 
-    def log_probabilities(self, outputs: NDArray) -> list[NDArray]:
+    def log_probabilities(self, outputs: Outputs) -> list[Outputs]:
         """Return the log-probabilities of the classes of each output, each (n, n_classes)."""
         parts = zip(self.parts, self._split(outputs), strict=True)
         return [part.log_probabilities(of_part) for part, of_part in parts]
@@ -126,8 +129,9 @@ class MultiOutputTarget(Target):
             raise ValueError(f"y must have {self.n_columns} columns, as in the fit, got shape {y.shape}")
         return columns_of(y)
 
-    def _split(self, outputs: NDArray) -> list[NDArray]:
-        return np.split(outputs, np.cumsum(self.widths)[:-1], axis=1)
+    def _split(self, outputs: Outputs) -> list[Outputs]:
+        stops = np.cumsum(self.widths).tolist()
+        return [outputs[:, stop - width : stop] for width, stop in zip(self.widths, stops, strict=True)]
 
 
 def classes_of_columns(classes: Any, n_columns: int) -> list[NDArray]:

@@ -29,8 +29,8 @@ def rows_of(source: Source, encoding: Encoding, net: AutoencoderNet) -> EncodedR
 
 def rows_with(values: NDArray | Tensor, net: AutoencoderNet) -> Rows:
     """Return rows whose ``x`` are codes or cells, in the dtype and on the device of a net's module."""
-    values = np.require(values, requirements="W") if isinstance(values, np.ndarray) else values
-    return Rows(Batch(torch.as_tensor(values, device="cpu").to(next(net.module_.parameters()))))
+    values = torch.from_numpy(np.require(values, requirements="W")) if isinstance(values, np.ndarray) else values
+    return Rows(Batch(values.to(next(net.module_.parameters()))))
 
 
 def code(module: Autoencoder, batch: Batch) -> Tensor:

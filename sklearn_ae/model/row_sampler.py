@@ -190,9 +190,10 @@ class RowSampler:
     def _decoded(self, cells: NDArray) -> NDArray[np.float64]:
         """Return generated cells in the user's units, (n, n_cells)."""
         numbers, cells = slice(None, self.n_scaled), cells[:, : self.encoding.layout.n_cells]  # without a target
-        decoded = np.concatenate([self.encoding.decode(part) for part in torch.from_numpy(cells).split(BLOCK)])
-        decoded[:, numbers] = self.encoding.quantiles.at(self.quantiles.levels_of(cells[:, numbers]))
-        return self.encoding.ranges.as_values(decoded)
+        decoded = torch.cat([self.encoding.decode(part) for part in torch.from_numpy(cells).split(BLOCK)])
+        levels = self.quantiles.levels_of(cells[:, numbers])
+        decoded[:, numbers] = torch.from_numpy(self.encoding.quantiles.at(levels))
+        return self.encoding.ranges.as_values(decoded).numpy()
 
     def _tensor(self, values: NDArray) -> Tensor:
         """Return floats in the dtype and on the device of the module."""

@@ -25,7 +25,7 @@ def summary_of_codes(model: Model, table: Container) -> dict[str, NDArray]:
     table : Container
         The rows.
     """
-    codes = model.codes(table).astype(np.float64)
+    codes = model.apply(readouts.code, table, dtype=np.float64)
     mean, std = codes.mean(0), codes.std(0)
     losses = model.apply(partial(_losses, mean=torch.from_numpy(mean)), table).mean(0, dtype=np.float64)
     rows = readouts.rows_of(model.encoding.schema.source(table, model.handle_unknown), model.encoding, model.net)

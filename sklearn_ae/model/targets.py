@@ -5,11 +5,11 @@ from collections.abc import Hashable, Mapping
 from math import inf, log, nan
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, r2_score
 from torch import Tensor
@@ -19,6 +19,8 @@ from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
 from sklearn_ae.tables.containers import with_nan
 from sklearn_ae.warning import warn
+
+Outputs: TypeAlias = NDArray | Tensor
 
 NO_HEAD = "y must be None after a fit without y, got a class or value: fit with y to generate rows of it"
 NO_CLASSES = "task must be 'classification' for probabilities of classes, and y given to fit"
@@ -68,10 +70,10 @@ class Target(ABC):
         """(n, n_members, n_outputs) -> (n, n_outputs): outputs of several heads as those of one."""
 
     @abstractmethod
-    def predict(self, outputs: NDArray) -> NDArray:
-        """(n, n_outputs) -> (n,): predictions from outputs of the head."""
+    def predict(self, outputs: Outputs) -> Any:
+        """(n, n_outputs) -> (n,): predictions from outputs of the head, a tensor for a tensor if it can hold them."""
 
-    def log_probabilities(self, outputs: NDArray) -> Any:
+    def log_probabilities(self, outputs: Outputs) -> Any:
         """(n, n_classes) -> (n, n_classes): log-probabilities of classes from outputs of the head."""
         raise ValueError(NO_CLASSES)
 
@@ -115,7 +117,7 @@ class NoTarget(Target):
         """Raise: there is no head."""
         raise ValueError(NO_TARGET)
 
-    def predict(self, outputs: NDArray) -> NDArray:
+    def predict(self, outputs: Outputs) -> Any:
         """Raise: there is no head."""
         raise ValueError(NO_TARGET)
 
@@ -221,16 +223,21 @@ class ClassTarget(Target):
         """(n, n_members, n_classes) logits -> (n, n_classes): logarithms of mean probabilities."""
         return outputs.log_softmax(2).logsumexp(1) - log(outputs.shape[1])
 
-    def predict(self, outputs: NDArray) -> NDArray:
+    def predict(self, outputs: Outputs) -> Any:
         """(n, n_classes) logits -> (n,) labels."""
-        return self.classes[outputs.argmax(1)]
+        index = outputs.argmax(1)
+        if isinstance(index, np.ndarray):
+            return self.classes[index]
+        if self.classes.dtype.kind not in "bif":  # torch can't hold them, or not index them
+            return self.classes[index.cpu().numpy()]
+        return torch.from_numpy(self.classes).to(index.device)[index]
 
-    def log_probabilities(self, outputs: NDArray) -> NDArray:
+    def log_probabilities(self, outputs: Outputs) -> Outputs:
         """(n, n_classes) logits -> (n, n_classes) log-probabilities."""
-        logarithms = log_softmax(outputs, axis=1)
+        logarithms = torch.as_tensor(outputs).log_softmax(1)
         # A probability that rounds to 1 has the logarithm 0, so that both agree in single precision as well.
-        logarithms[np.exp(logarithms) == 1] = 0
-        return logarithms
+        logarithms.masked_fill_(logarithms.exp() == 1, 0)
+        return logarithms if isinstance(outputs, Tensor) else logarithms.numpy()
 
     def check_same_classes(self, labels: Any) -> None:
         """Raise unless the unique labels are the classes."""
@@ -317,7 +324,7 @@ class ValueTarget(Target):
         """(n, n_members, 1) -> (n, 1): mean outputs."""
         return outputs.mean(1)
 
-    def predict(self, outputs: NDArray) -> NDArray:
+    def predict(self, outputs: Outputs) -> Any:
         """(n, 1) outputs -> (n,) values."""
         return outputs[:, 0] * self.spread + self.location
 

@@ -1,7 +1,7 @@
 """What a method of an estimator computes, as one module from a table to the results."""
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any, TypeAlias
@@ -17,7 +17,8 @@ from sklearn_ae.model.readouts import Batch
 from sklearn_ae.model.targets import Target, ValueTarget
 from sklearn_ae.shipping.ports import ports_of
 from sklearn_ae.shipping.rows import Rows
-from sklearn_ae.shipping.scaling import FAR, TensorScaler
+from sklearn_ae.tables.interpolation import TensorCurve
+from sklearn_ae.tables.scaler import FAR, Curve, Scaler
 
 Results: TypeAlias = Tensor | tuple[Tensor, ...]
 
@@ -46,15 +47,17 @@ class Program(nn.Module):
         self.ports = ports_of(encoding.schema, encoding.schema.by_column(encoding.scaler.gaps).tolist())
         self.by_column = bool(encoding.layout.frequencies)
         self.rows = Rows(encoding, self.ports)
-        self.scaler = TensorScaler(encoding.scaler, next(model.net.module_.parameters()).dtype)
+        self.scaler = _traceable_scaler(encoding.scaler)
         self.model = _traceable(model, self.scaler)
         self.modules_used = nn.ModuleList(member.net.module_ for member in self.model.members)
         self.compute = METHODS[method]
 
     def forward(self, X: Tensor) -> Results:
         """(n, d) -> (n, ...): the results for rows, in which strings are ids; a tuple of those of several outputs."""
-        x, observed = self.scaler.encode(self.rows.cells(X))
-        return self.compute(self, Batch(x, observed=observed))
+        cells, dtype = self.rows.cells(X), next(self.module.parameters()).dtype
+        missing = cells.isnan()
+        x = self.scaler.standardised(cells, dtype).masked_fill(missing, 0)
+        return self.compute(self, Batch(x, observed=(~missing).to(dtype)))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -70,9 +73,17 @@ class Program(nn.Module):
         return self.model.net.module_
 
 
-def _traceable(model: Model, scaler: TensorScaler) -> Model:
+def _traceable_scaler(scaler: Scaler) -> Scaler:
+    """Return a scaler that uses nothing but torch."""
+    copied = copy(scaler)
+    if isinstance(scaler.curve, Curve):
+        copied.curve = TensorCurve(scaler.curve.knots)
+    return copied
+
+
+def _traceable(model: Model, scaler: Scaler) -> Model:
     """Return a model with copies of its modules, whose readouts use nothing but torch."""
-    encoding = replace(model.encoding, scaler=scaler)  # type: ignore[arg-type]
+    encoding = replace(model.encoding, scaler=scaler)
 
     def copied(member: Model) -> Model:
         net: Any = SimpleNamespace(module_=deepcopy(member.net.module_).cpu().eval().requires_grad_(False))

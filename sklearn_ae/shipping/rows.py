@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sklearn_ae.shipping.ports import Port
-from sklearn_ae.shipping.scaling import Sorted, Table
 from sklearn_ae.tables.columns import BooleanColumn, CategoryColumn, IntegerColumn
 from sklearn_ae.tables.encoding import Encoding
+from sklearn_ae.tables.interpolation import Sorted, Table
 
 
 class Numbered(nn.Module):

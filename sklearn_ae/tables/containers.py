@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, sparray, spmatrix
 
-from sklearn_ae.tables.sources import Array, Frame, Source, Sparse, blocks
+from sklearn_ae.tables.sources import Array, Frame, Source, Sparse, blocks, on_host
 
 # What an estimator takes as a table; the DataFrames of pandas, polars and pyarrow are array-like for type checkers.
 TableLike: TypeAlias = ArrayLike | sparray | spmatrix | Source
@@ -34,6 +34,15 @@ class Container(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where results for the rows are put."""
+        return torch.device("cpu")
+
+    def results(self, values: torch.Tensor) -> Any:
+        """Return results for the rows, which are on this device, as they are given back: an array."""
+        return values.numpy()
 
     @abstractmethod
     def kind(self, position: int) -> str:
@@ -243,7 +252,7 @@ class RowsContainer(PositionalContainer):
         return ArrayContainer(np.concatenate(list(self._blocks()))).filled(columns, missing, fitted)
 
     def _blocks(self) -> Iterator[NDArray]:
-        return (self.source[rows] for rows in blocks(self.source.shape))
+        return (on_host(self.source[rows]) for rows in blocks(self.source.shape))
 
 
 class SparseContainer(RowsContainer):

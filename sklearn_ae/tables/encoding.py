@@ -15,7 +15,7 @@ from sklearn_ae.tables.ranges import Ranges
 from sklearn_ae.tables.scaler import Scaler
 from sklearn_ae.tables.schema import Layout
 from sklearn_ae.tables.schema import Schema as Schema
-from sklearn_ae.tables.sources import Source
+from sklearn_ae.tables.sources import Source, on_host
 
 MAX_ROWS = 10_000  # maximum number of rows that quantiles and decimals are learned from
 MAX_CELLS = 1 << 22  # maximum number of their cells, which reduces the number of rows of wide tables
@@ -66,7 +66,7 @@ class Encoding:
         n_scaled = schema.layout.n_scaled
         scaler = Scaler.fit(source, weight, scale, n_scaled, schema.labels)
         rows = _evenly_spaced(source.shape, weight) if n_scaled else np.arange(0)
-        sample = source[rows][:, :n_scaled]
+        sample = on_host(source[rows])[:, :n_scaled]
         quantiles = Quantiles.of(sample, None if weight is None else weight[rows])
         return cls(schema, scaler, quantiles, Ranges.fit(source, weight, sample))
 
@@ -89,31 +89,31 @@ class Encoding:
         """Return the encoded rows, (n, n_cells), and a mask of the observed cells, or None where all are."""
         return self.scaler.encode(source, dtype, device)
 
-    def encode_block(self, cells: NDArray, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """Return the same of an array of rows, (n, n_cells), on the CPU."""
+    def encode_block(self, cells: NDArray | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Return the same of some rows, (n, n_cells), on the device of a tensor and on the CPU for an array."""
         return self.scaler.encode_block(cells, dtype)
 
-    def decode(self, x: Tensor) -> NDArray[np.float64]:
-        """Return the cells of encoded rows in the user's units, (n, n_cells)."""
+    def decode(self, x: Tensor) -> Tensor:
+        """Return the cells of encoded rows in the user's units, (n, n_cells), in double precision."""
         return self.scaler.decode(x)
 
-    def decode_restored(self, x: Tensor) -> NDArray[np.float64]:
+    def decode_restored(self, x: Tensor) -> Tensor:
         """Return the same, clipped at 0 in columns that have only values of one sign."""
         return self.ranges.with_sign(self.scaler.decode(x))
 
-    def decode_expected(self, x: Tensor) -> NDArray[np.float64]:
+    def decode_expected(self, x: Tensor) -> Tensor:
         """Return the same, within the ranges of the columns in the fit."""
         return self.ranges.within(self.scaler.decode(x))
 
-    def decode_drawn(self, x: Tensor) -> NDArray[np.float64]:
+    def decode_drawn(self, x: Tensor) -> Tensor:
         """Return the same, within the ranges of the columns in the fit, and with their decimals."""
         return self.ranges.as_values(self.scaler.decode(x))
 
-    def table(self, cells: NDArray, like: Any = None) -> Any:
+    def table(self, cells: Any, like: Any = None) -> Any:
         """Return a table of the user's kind from decoded cells, with the row index of ``like``."""
         return self.schema.restored(cells, like)
 
-    def filled(self, container: Container, cells: NDArray) -> Any:
+    def filled(self, container: Container, cells: Any) -> Any:
         """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells)."""
         return self.schema.filled(container, cells)
 
@@ -146,7 +146,7 @@ class Encoding:
         """Return numbers of the cells, (n, n_cells), as a table with the columns and row index of the given one."""
         return self.schema.per_cell(container, values)
 
-    def farthest(self, cells: NDArray) -> str:
+    def farthest(self, cells: NDArray | Tensor) -> str:
         """Return the cell of a row (1, n_cells) with the largest encoded magnitude, as a text for messages."""
         return self.scaler.farthest(cells)
 

@@ -3,7 +3,9 @@
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sklearn_ae.tables.sources import Source
 
@@ -45,30 +47,32 @@ class Ranges:
         low, high = (extreme[:d] for extreme in used.extremes()) if d else (np.empty(0), np.empty(0))
         return cls(low, high, np.array([_decimals(column[~np.isnan(column)]) for column in sample.T], dtype=np.int64))
 
-    def with_sign(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    def with_sign(self, cells: Tensor) -> Tensor:
         """Return cells, (n, n_cells), clipped at 0 in columns that have only values of one sign."""
-        return self._between(cells, *self.signs)
+        return _between(cells, *self.signs)
 
     @property
     def signs(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper bounds of the columns, each (d,): 0 where all values have one sign, else infinite."""
         return np.where(self.low >= 0, 0.0, -np.inf), np.where(self.high <= 0, 0.0, np.inf)
 
-    def within(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    def within(self, cells: Tensor) -> Tensor:
         """Return cells, (n, n_cells), within the range of their column."""
-        return self._between(cells, self.low, self.high)
+        return _between(cells, self.low, self.high)
 
-    def as_values(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    def as_values(self, cells: Tensor) -> Tensor:
         """Return cells, (n, n_cells), within the range of their column and with its decimals."""
-        cells = cells.copy()
+        cells = cells.clone()
         for j in np.flatnonzero(self.decimals >= 0).tolist():
-            cells[:, j] = cells[:, j].round(self.decimals[j])
+            cells[:, j] = cells[:, j].round(decimals=int(self.decimals[j]))
         return self.within(cells)
 
-    def _between(self, cells: NDArray[np.float64], low: NDArray, high: NDArray) -> NDArray[np.float64]:
-        d = len(low)
-        numbers = np.fmin(np.fmax(cells[:, :d], low), high)  # NaN is no bound
-        return np.concatenate([numbers, cells[:, d:]], axis=1)
+
+def _between(cells: Tensor, low: NDArray[np.float64], high: NDArray[np.float64]) -> Tensor:
+    """Return cells, (n, n_cells), of which the first d have bounds, each (d,); NaN is no bound."""
+    lowest, highest = (torch.from_numpy(bound).to(cells.device) for bound in (low, high))
+    numbers = cells[:, : len(low)].fmax(lowest).fmin(highest)
+    return torch.cat([numbers, cells[:, len(low) :]], 1)
 
 
 def _decimals(values: NDArray) -> int:

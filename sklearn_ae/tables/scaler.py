@@ -5,6 +5,7 @@ Everything is computed in blocks of rows that stay in the cache, so that no seco
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any, Self
 
@@ -15,7 +16,8 @@ from scipy.special import ndtri
 from sklearn.utils import assert_all_finite
 from torch import Tensor
 
-from sklearn_ae.tables.sources import Source, blocks
+from sklearn_ae.tables.interpolation import TensorCurve
+from sklearn_ae.tables.sources import Source, blocks, on_host
 from sklearn_ae.warning import warn
 
 CONSTANT = 1e-13  # a column whose standard deviation is below this fraction of its mean varies by rounding only
@@ -45,7 +47,7 @@ class Scaler:
         location: NDArray[np.float64],
         spread: NDArray[np.float64],
         gaps: NDArray[np.bool_] | None = None,
-        curve: "Curve | None" = None,
+        curve: "Curve | TensorCurve | None" = None,
         empty: NDArray[np.bool_] | None = None,
         labels: Sequence[Any] | None = None,
     ) -> None:
@@ -116,48 +118,55 @@ class Scaler:
                 observed[rows] = observed_here
         return x, observed
 
-    def encode_block(self, cells: NDArray, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-        """Return the same of an array of rows, (n, n_cells), on the CPU."""
-        x = self._standardised(cells, dtype)
+    def encode_block(self, cells: NDArray | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Return the same of some rows, (n, n_cells), on the device of a tensor and on the CPU for an array."""
+        cells = _tensor_of(cells)
+        x = self.standardised(cells, dtype)
         if isfinite(x.sum().item()):
             return x, None
-        with np.errstate(over="ignore", invalid="ignore"):  # infinities cancel in a sum
-            assert_all_finite(cells, allow_nan=True, input_name="X")
-        missing = torch.from_numpy(np.isnan(cells))
+        if cells.isinf().any():
+            with np.errstate(over="ignore", invalid="ignore"):  # infinities cancel in a sum
+                assert_all_finite(cells.cpu().numpy(), allow_nan=True, input_name="X")
+        missing = cells.isnan()
         self._check_finite(x.masked_fill_(missing, 0), cells)
         return x, ~missing if missing.any() else None
 
-    def _check_finite(self, x: Tensor, cells: NDArray) -> None:
+    def _check_finite(self, x: Tensor, cells: Tensor) -> None:
         """Raise if a finite cell is no longer finite once it is encoded."""
         infinite = (~x.isfinite()).nonzero()
         if len(infinite):
             row, column = infinite[0].tolist()
             raise ValueError(
-                f"X must hold numbers that are finite once scaled, in {x.dtype}, got {cells[row, column]:g} in "
+                f"X must hold numbers that are finite once scaled, in {x.dtype}, got {cells[row, column].item():g} in "
                 f"column {self.labels[column]!r}: leave such rows out, or fit with precision='float64'"
             )
 
-    def farthest(self, cells: NDArray) -> str:
+    def farthest(self, cells: NDArray | Tensor) -> str:
         """Return the cell of a row (1, n_cells) with the largest encoded magnitude, as a text for messages."""
         x, _ = self.encode_block(cells, torch.float64)
         column = int(x.abs().argmax())
-        return f"{cells[0, column]:g} in column {self.labels[column]!r}"
+        return f"{cells[0, column].item():g} in column {self.labels[column]!r}"
 
-    def _standardised(self, cells: NDArray, dtype: torch.dtype) -> Tensor:
-        if self.is_near and cells.dtype == np.float32 and dtype is torch.float32:
-            location, factor = self.single
-            if not (cells.flags.c_contiguous and cells.flags.writeable):
-                cells = cells.copy()  # torch takes no array that is read-only or has negative strides
-            return (torch.from_numpy(cells) - location).mul_(factor)
-        x = cells - self.location if self.curve is None else self.curve.to_normal(cells)
-        x /= self.spread
-        return torch.from_numpy(x).to(dtype)
+    def standardised(self, cells: Tensor, dtype: torch.dtype) -> Tensor:
+        """(n, n_cells) -> (n, n_cells): encoded cells, NaN where they are missing, on the device of the cells."""
+        if self.is_near and cells.dtype is torch.float32 and dtype is torch.float32:
+            location, factor = self.single.to(cells.device)
+            return (cells - location).mul_(factor)
+        location, spread = self._constants(cells.device)
+        x = cells - location if self.curve is None else self.curve.on(cells.device).to_normal(cells)
+        return x.div_(spread).to(dtype)
 
-    def decode(self, x: Tensor) -> NDArray[np.float64]:
-        """Return the cells of encoded rows in the user's units, (n, n_cells)."""
-        cells = x.to("cpu", torch.float64).numpy() * self.spread + self.location
-        cells[:, self.empty] = 0
-        return cells if self.curve is None else self.curve.from_normal(cells)
+    def decode(self, x: Tensor) -> Tensor:
+        """(n, n_cells) -> (n, n_cells): cells of encoded rows in the user's units, in double precision."""
+        location, spread = self._constants(x.device)
+        cells = (x.double() * spread).add_(location)
+        if self.empty.any():
+            cells.masked_fill_(torch.from_numpy(self.empty).to(x.device), 0)
+        return cells if self.curve is None else self.curve.on(x.device).from_normal(cells)
+
+    def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return location and spread, each (n_cells,)."""
+        return torch.from_numpy(self.location).to(device), torch.from_numpy(self.spread).to(device)
 
     def log_determinant(self, x: Tensor, observed: Tensor | None) -> Tensor:
         """Return the log-determinant of decoding, summed over the observed cells.
@@ -176,9 +185,7 @@ class Scaler:
         Its shape is (n, n_cells), or (n_cells,) if it is the same for all rows.
         """
         log_spread = torch.from_numpy(np.log(self.spread)).to(x)
-        if self.curve is None:
-            return log_spread
-        return log_spread + torch.from_numpy(self.curve.log_slope(x.to("cpu", torch.float64).numpy())).to(x)
+        return log_spread if self.curve is None else log_spread + self.curve.on(x.device).log_slope(x.double()).to(x)
 
 
 class Curve:
@@ -200,7 +207,7 @@ class Curve:
     def fit(cls, source: Source, weight: NDArray[np.float64] | None, n_columns: int) -> Self:
         """Learn the quantiles of the first columns, from rows that are evenly spaced in the table."""
         rows = np.arange(0, source.shape[0], max(1, source.shape[0] // cls.n_rows))
-        cells = source[rows][:, :n_columns].astype(np.float64)
+        cells = on_host(source[rows])[:, :n_columns].astype(np.float64)
         weight = np.ones(len(rows)) if weight is None else weight[rows]
         return cls([_quantiles(column, weight, cls.n_knots) for column in cells.T])
 
@@ -211,28 +218,47 @@ class Curve:
         largest = np.array([np.abs(values).max() for values, _ in self.knots])
         return bool(((largest <= most) & (largest <= np.finfo(np.float32).max) | (most == 0)).all())
 
-    def to_normal(self, cells: NDArray) -> NDArray[np.float64]:
+    def on(self, device: torch.device) -> "Curve | TensorCurve":
+        """Return what maps the cells of a device: the curve itself on the CPU, where NumPy is faster."""
+        if device.type == "cpu":
+            return self
+        if device not in self._elsewhere:
+            self._elsewhere[device] = TensorCurve(self.knots).to(device)
+        return self._elsewhere[device]
+
+    @cached_property
+    def _elsewhere(self) -> dict[torch.device, TensorCurve]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without what is kept for other devices."""
+        return {"knots": self.knots}
+
+    def to_normal(self, cells: Tensor) -> Tensor:
         """Return the normal quantiles of the cells; cells beyond the outermost knots are mapped to those."""
         return self._mapped(cells, lambda column, values, normal: np.interp(column, values, normal))
 
-    def from_normal(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    def from_normal(self, cells: Tensor) -> Tensor:
         """Return the values of normal quantiles: the inverse of ``to_normal`` between the outermost knots."""
         return self._mapped(cells, lambda column, values, normal: np.interp(column, normal, values))
 
-    def log_slope(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    def log_slope(self, cells: Tensor) -> Tensor:
         """Return the logarithm of the derivative of ``from_normal`` at each cell."""
-        slopes = np.zeros_like(cells)
+        slopes, places = np.zeros(cells.shape), cells.numpy()
         for j, (values, normal) in enumerate(self.knots):
             if len(values) > 1:
                 steps = np.log(np.diff(values) / np.diff(normal))
-                slopes[:, j] = steps[np.searchsorted(normal[1:-1], cells[:, j])]
-        return slopes
+                slopes[:, j] = steps[np.searchsorted(normal[1:-1], places[:, j])]
+        return torch.from_numpy(slopes)
 
-    def _mapped(self, cells: NDArray[np.float64], function: Callable[..., Any]) -> NDArray[np.float64]:
-        mapped = cells.astype(np.float64)
+    def _mapped(self, cells: Tensor, function: Callable[..., Any]) -> Tensor:
+        given = cells.numpy()
+        mapped = given.astype(np.float64)
         for j, (values, normal) in enumerate(self.knots):
-            mapped[:, j] = function(cells[:, j], values, normal)
-        return mapped
+            mapped[:, j] = function(given[:, j], values, normal)
+            if len(values) == 1:
+                mapped[np.isnan(given[:, j]), j] = np.nan  # which a single knot hides
+        return torch.from_numpy(mapped)
 
 
 def _quantiles(column: NDArray[np.float64], weight: NDArray[np.float64], n: int) -> tuple[NDArray, NDArray]:
@@ -263,6 +289,15 @@ class Scale:
 
     from_moments: Callable[[NDArray, NDArray, NDArray], tuple[NDArray, NDArray]]
     curve: Callable[[Source, NDArray | None, int], Curve] | None = None
+
+
+def _tensor_of(cells: NDArray | Tensor) -> Tensor:
+    """Return cells as a tensor, without a copy where torch takes the memory of an array."""
+    if isinstance(cells, Tensor):
+        return cells
+    if not (cells.flags.c_contiguous and cells.flags.writeable):
+        cells = cells.copy()  # torch takes no array that is read-only or has negative strides
+    return torch.from_numpy(cells)
 
 
 def _per_column(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:

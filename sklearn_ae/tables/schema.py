@@ -90,6 +90,11 @@ class Options:
             self.categorical_features is None or isinstance(self.categorical_features, str)
         )
 
+    @property
+    def takes_tensors(self) -> bool:
+        """Whether the columns of a tensor are numbers that need not be read one by one."""
+        return not (self.by_column or self.constraints)
+
 
 class Schema:
     """The columns of a table.
@@ -186,6 +191,11 @@ class Schema:
         return in_order and not self._categories and not self.container.is_frame
 
     @property
+    def takes_tensors(self) -> bool:
+        """Whether rows of tensors can stay on their device: nothing but numbers is asked of them."""
+        return self.is_plain and self.options.takes_tensors
+
+    @property
     def needs_frame(self) -> bool:
         """Whether rows must come in a DataFrame, as those of the fit did: it has categories."""
         return self.container.is_frame and bool(self._categories)
@@ -252,21 +262,22 @@ class Schema:
             raise ValueError(f"column_weight must hold {n} numbers, none of them negative, got {asked!r}")
         return weights[self.order].tolist()
 
-    def restored(self, cells: NDArray, like: Any = None) -> Any:
+    def restored(self, cells: Any, like: Any = None) -> Any:
         """Return a table of the kind of the fit from decoded cells, with the row index of ``like``."""
         if self.is_plain and not self.constraints:
             return cells
         return self.container.made_of(self.constraints.restored(self._restored(cells)), like)
 
-    def filled(self, container: Container, cells: NDArray) -> Any:
+    def filled(self, container: Container, cells: Any) -> Any:
         """Return a table as it was given, its missing cells filled from decoded cells, (n, n_cells).
 
         A column of categories that had no value in the fit stays as it is.
         """
         missing, place = container.missing(), np.argsort(self.order)
+        has_gaps: Any = missing.any(0).tolist()
         columns = {
             position: self.columns[position].restored(cells[:, place[position]])
-            for position in np.flatnonzero(missing.any(axis=0)).tolist()
+            for position in np.flatnonzero(has_gaps).tolist()
             if self.columns[position].has_values
         }
         columns = self.constraints.filled(columns, missing, container) if self.constraints else columns

@@ -6,10 +6,12 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 from sklearn.utils.validation import check_array
+from torch import Tensor
 
 BLOCK = 1 << 17  # cells converted at once: half a megabyte of float32, which stays in the cache
 
@@ -89,7 +91,7 @@ class Source(ABC):
         gaps = np.zeros(self.shape[1], dtype=bool)
         for rows in blocks(self.shape):
             here, block_mean, block_squares, block_gaps = _block_moments(
-                self[rows].astype(np.float64), None if weight is None else weight[rows]
+                _doubles(self[rows]), None if weight is None else weight[rows]
             )
             together = np.where(counted + here > 0, counted + here, 1.0)
             delta = block_mean - mean
@@ -319,24 +321,34 @@ class Reordered(Source):
         return self.source[rows][:, self.positions]
 
 
+def on_host(cells: NDArray | Tensor) -> NDArray:
+    """Return cells as an array."""
+    return cells.cpu().numpy() if isinstance(cells, Tensor) else cells
+
+
 def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     """Return slices of rows that hold about ``BLOCK`` cells each."""
     size = max(1, BLOCK // max(1, shape[1]))
     return (slice(start, start + size) for start in range(0, shape[0], size))
 
 
-def _block_moments(cells: NDArray[np.float64], weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:
-    """Return sum of weights, mean, sum of squared deviations, and gaps of each column; overwrites the cells."""
-    weight = np.ones(len(cells)) if weight is None else weight
-    missing = np.isnan(cells) if np.isnan(cells.sum()) else None
-    counted = np.full(cells.shape[1], weight.sum()) if missing is None else weight @ ~missing
-    share = 1 / np.where(counted > 0, counted, 1.0)
-    if missing is not None:
-        cells[missing] = 0
-    mean = share * (weight @ cells)
+def _doubles(cells: NDArray | Tensor) -> Tensor:
+    """Return a copy of cells in double precision."""
+    return (
+        cells.to(torch.float64, copy=True) if isinstance(cells, Tensor) else torch.from_numpy(cells.astype(np.float64))
+    )
+
+
+def _block_moments(cells: Tensor, weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:
+    """Return sum of weights, mean, sum of squared deviations, and gaps of each column; overwrites float64 cells."""
+    weights = cells.new_ones(len(cells)) if weight is None else torch.from_numpy(weight).to(cells)
+    known = (cells == cells).to(cells) if cells.sum().isnan() else None  # noqa: PLR0124 - does not hold for NaN
+    counted = weights.sum().expand(cells.shape[1]) if known is None else weights @ known
+    if known is not None:
+        cells.nan_to_num_(0, torch.inf, -torch.inf)
+    mean = (1 / torch.where(counted > 0, counted, 1.0)) * (weights @ cells)
     cells -= mean
-    if missing is not None:
-        cells[missing] = 0
-    np.square(cells, out=cells)
-    gaps = np.zeros(cells.shape[1], dtype=bool) if missing is None else np.asarray(missing.any(axis=0))
-    return np.asarray(counted), mean, weight @ cells, gaps
+    if known is not None:
+        cells *= known
+    gaps = cells.new_zeros(cells.shape[1], dtype=torch.bool) if known is None else (known == 0).any(0)
+    return tuple(on_host(of_columns) for of_columns in (counted, mean, weights @ cells.square_(), gaps))

@@ -16,18 +16,26 @@ from sklearn_ae.training.devices import capabilities
 from sklearn_ae.training.net import AutoencoderNet
 
 
-@torch.no_grad()
 def apply(
+    net: AutoencoderNet, function: Callable[[Autoencoder, Batch], Tensor], rows: Rows, dtype: Any = None
+) -> NDArray:
+    """Return ``function(module, batch)`` for all rows as an array; see ``evaluated``."""
+    return evaluated(net, function, rows, dtype).numpy()
+
+
+@torch.no_grad()
+def evaluated(
     net: AutoencoderNet,
     function: Callable[[Autoencoder, Batch], Tensor],
     rows: Rows,
     dtype: Any = None,
-    finish: Callable[[Tensor], NDArray] = Tensor.numpy,
-) -> NDArray:
+    finish: Callable[[Tensor], Tensor] | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
     """Return ``finish(function(module, batch))`` for all rows, computed in chunks.
 
-    The chunks fit into the cache of a CPU. On a GPU they are larger, and the values of a chunk are copied to the host
-    before the next one is computed.
+    The chunks fit into the cache of a CPU. On a GPU they are larger, and the values of a chunk are put where they are
+    asked for before the next one is computed.
 
     Parameters
     ----------
@@ -38,22 +46,25 @@ def apply(
     rows : Rows
         The rows.
     dtype : dtype, optional
-        The dtype of the array, by default that of the values.
-    finish : callable, default=Tensor.numpy
-        ``tensor -> array``, applied to the values on the host, a chunk at a time.
+        The dtype of the values, one of torch or NumPy; by default that of the function.
+    finish : callable, optional
+        ``tensor -> tensor``, applied to the values where they are put, a chunk at a time.
+    device : device, default="cpu"
+        Where the values are put.
 
     Returns
     -------
-    values : ndarray of shape (n, ...)
+    values : Tensor of shape (n, ...)
         The values of all rows.
     """
     net.module_.eval()
     n_on_host = chunk_size(rows)
     with net.precision(), threads.at_most(threads.suited(net.module_, min(len(rows), n_on_host))):
         size = device_chunk_size(rows, net.module_, net.device)
-        values = (function(net.module_, chunk.rows).cpu() for chunk in Chunks(rows, size))
-        parts = (part for of_chunk in values for part in of_chunk.split(capabilities("cpu").chunk_rows))
-        return _concatenated((finish(_for_numpy(part)) for part in parts), len(rows), dtype)
+        values = (function(net.module_, chunk.rows).to(device) for chunk in Chunks(rows, size))
+        parts = (part for of_chunk in values for part in of_chunk.split(capabilities(device).chunk_rows))
+        finished = (_for_numpy(part) if finish is None else finish(_for_numpy(part)) for part in parts)
+        return _concatenated(finished, len(rows), dtype)
 
 
 def apply_with_noise(
@@ -82,12 +93,17 @@ def _for_numpy(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))  # NumPy has no bfloat16
 
 
-def _concatenated(chunks: Iterable[NDArray], n: int, dtype: Any) -> NDArray:
-    """Return chunks of ``n`` rows in all as one array, with no second copy in memory."""
-    whole, start = np.empty(0), 0
+def _concatenated(chunks: Iterable[Tensor], n: int, dtype: Any) -> Tensor:
+    """Return chunks of ``n`` rows in all as one tensor, with no second copy in memory."""
+    whole, start = torch.empty(0), 0
     for chunk in chunks:
         if start == 0:
-            whole = np.empty((n, *chunk.shape[1:]), dtype or chunk.dtype)
+            whole = chunk.new_empty(n, *chunk.shape[1:], dtype=_torch_dtype(dtype))
         whole[start : start + len(chunk)] = chunk
         start += len(chunk)
     return whole
+
+
+def _torch_dtype(dtype: Any) -> torch.dtype | None:
+    """Return a dtype of torch or NumPy as one of torch."""
+    return dtype if dtype is None or isinstance(dtype, torch.dtype) else torch.from_numpy(np.empty(0, dtype)).dtype

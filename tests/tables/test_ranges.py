@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy.sparse import csr_matrix
 
 from sklearn_ae.tables.ranges import Ranges
@@ -62,12 +63,12 @@ def test_extremes_of_a_sparse_matrix_are_those_of_its_dense_one(dtype):
 
 def test_cells_are_brought_into_range_as_far_as_asked():
     ranges = Ranges(np.array([1.0, -4.0, -9.0, NAN]), np.array([5.0, 8.0, -2.0, NAN]), np.array([0, 1, -1, -1]))
-    cells = np.array([[-0.4, -9.26, 1.5, 7.0, -3.0], [2.6, 3.14, -3.3, -7.0, 3.0]])
+    cells = torch.tensor([[-0.4, -9.26, 1.5, 7.0, -3.0], [2.6, 3.14, -3.3, -7.0, 3.0]], dtype=torch.float64)
     assert ranges.with_sign(cells).tolist() == [[0, -9.26, 0, 7, -3], [2.6, 3.14, -3.3, -7, 3]]
     assert ranges.within(cells).tolist() == [[1, -4, -2, 7, -3], [2.6, 3.14, -3.3, -7, 3]]
     assert ranges.as_values(cells).tolist() == [[1, -4, -2, 7, -3], [3, 3.1, -3.3, -7, 3]]
     few = Ranges(np.array([0.6]), np.array([3.4]), np.array([0]))  # decimals of few rows may have been missed
-    assert few.as_values(np.array([[0.1], [2.7], [3.3]])).tolist() == [[0.6], [3], [3]]
+    assert few.as_values(torch.tensor([[0.1], [2.7], [3.3]], dtype=torch.float64)).tolist() == [[0.6], [3], [3]]
 
 
 def table():

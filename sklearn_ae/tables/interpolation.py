@@ -1,4 +1,4 @@
-"""The scaling of a table in operations of torch, so that it can be a part of a graph."""
+"""Piecewise linear functions of columns in operations of torch, on every device and in graphs."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,9 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-
-from sklearn_ae.tables.scaler import FAR as FAR
-from sklearn_ae.tables.scaler import Scaler
 
 Knots = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -98,7 +95,7 @@ class Interpolation(nn.Module):
 
 
 class TensorCurve(nn.Module):
-    """The curve of a scaler; see :class:`sklearn_ae.tables.scaler.Curve`.
+    """What :class:`sklearn_ae.tables.scaler.Curve` does, in operations that every device and a graph have.
 
     Parameters
     ----------
@@ -109,73 +106,29 @@ class TensorCurve(nn.Module):
     def __init__(self, knots: Sequence[Knots]) -> None:
         super().__init__()
         self.n_columns = len(knots)
-        self.to_normal = Interpolation(knots)
-        self.from_normal = Interpolation([(normal, values) for values, normal in knots])
+        self.normal_of = Interpolation(knots)
+        self.value_of = Interpolation([(normal, values) for values, normal in knots])
         self.steps = Table([_log_steps(*of_column) for of_column in knots])
 
-    def first_mapped(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """(n, n_cells) -> (n, n_cells): the first columns mapped, the others as they are."""
-        return torch.cat([function(x[:, : self.n_columns]), x[:, self.n_columns :]], 1)
+    def on(self, device: torch.device) -> "TensorCurve":
+        """Return the curve itself."""
+        return self
 
-    def log_slope(self, x: Tensor) -> Tensor:
+    def to_normal(self, cells: Tensor) -> Tensor:
+        """(n, n_cells) -> (n, n_cells): normal quantiles of the first columns, the others as they are."""
+        return self._first_mapped(self.normal_of, cells.double())
+
+    def from_normal(self, cells: Tensor) -> Tensor:
+        """(n, n_cells) -> (n, n_cells): values of normal quantiles of the first columns, the others as they are."""
+        return self._first_mapped(self.value_of, cells)
+
+    def log_slope(self, cells: Tensor) -> Tensor:
         """(n, n_cells) -> (n, n_cells): the logarithm of the derivative of ``from_normal``, 0 for other columns."""
-        slopes = self.steps(self.from_normal.inner.position(x[:, : self.n_columns]))
-        return torch.cat([slopes, torch.zeros_like(x[:, self.n_columns :])], 1)
+        slopes = self.steps(self.value_of.inner.position(cells[:, : self.n_columns]))
+        return torch.cat([slopes, torch.zeros_like(cells[:, self.n_columns :])], 1)
 
-
-class TensorScaler(nn.Module):
-    """A scaler whose results are those of :class:`sklearn_ae.tables.scaler.Scaler`.
-
-    Parameters
-    ----------
-    scaler : Scaler
-        The scaler.
-    dtype : torch.dtype
-        The dtype of encoded rows.
-    """
-
-    location: Tensor
-    spread: Tensor
-    single: Tensor
-    empty: Tensor
-
-    def __init__(self, scaler: Scaler, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self.takes_single = scaler.takes_single
-        self.is_near = scaler.is_near and dtype == torch.float32
-        self.curve = None if scaler.curve is None else TensorCurve(scaler.curve.knots)
-        self.register_buffer("location", torch.from_numpy(scaler.location))
-        self.register_buffer("spread", torch.from_numpy(scaler.spread))
-        self.register_buffer("single", scaler.single)
-        self.register_buffer("empty", torch.from_numpy(scaler.empty))
-
-    def encode(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, n_cells) -> (n, n_cells), (n, n_cells): encoded rows and the mask of observed cells."""
-        missing = cells.isnan()
-        return self._standardised(cells).to(self.dtype).masked_fill(missing, 0), (~missing).to(self.dtype)
-
-    def _standardised(self, cells: Tensor) -> Tensor:
-        if self.is_near and cells.dtype == torch.float32:
-            return (cells - self.single[0]) * self.single[1]
-        cells = cells.double()
-        if self.curve is not None:
-            return self.curve.first_mapped(self.curve.to_normal, cells) / self.spread
-        return (cells - self.location) / self.spread
-
-    def decode(self, x: Tensor) -> Tensor:
-        """(n, n_cells) -> (n, n_cells): cells of encoded rows in the user's units, in double precision."""
-        cells = (x.double() * self.spread + self.location).masked_fill(self.empty, 0)
-        return cells if self.curve is None else self.curve.first_mapped(self.curve.from_normal, cells)
-
-    def log_determinant(self, x: Tensor, observed: Tensor) -> Tensor:
-        """(n, n_cells), (n, n_cells) -> (n,): the log-determinant of decoding, summed over the observed cells."""
-        return (observed * self.log_slopes(x)).sum(-1)
-
-    def log_slopes(self, x: Tensor) -> Tensor:
-        """(n, n_cells) -> (n, n_cells) or (n_cells,): the logarithm of the derivative of decoding, by cell."""
-        slopes = self.spread.log()
-        return (slopes if self.curve is None else slopes + self.curve.log_slope(x.double())).to(x.dtype)
+    def _first_mapped(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        return torch.cat([function(x[:, : self.n_columns]), x[:, self.n_columns :]], 1)
 
 
 def _with_two(x: NDArray[np.float64], y: NDArray[np.float64]) -> Knots:

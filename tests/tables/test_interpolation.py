@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_ae.shipping.scaling import Interpolation, Sorted, TensorScaler
-from sklearn_ae.tables.scaler import Scaler
+from sklearn_ae.tables.interpolation import Interpolation, Sorted, TensorCurve
+from sklearn_ae.tables.scaler import Curve, Scaler
 from sklearn_ae.tables.sources import Array
 
 RANDOM = np.random.RandomState(0)
@@ -28,25 +28,28 @@ def test_the_interpolation_is_that_of_numpy():
     np.testing.assert_allclose(Interpolation(knots)(torch.from_numpy(x)).numpy(), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [True, False, "common", "quantile"])
 @pytest.mark.parametrize("rows", [TABLE, SINGLE, GAPS], ids=["numbers", "single", "gaps"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_scaling_with_torch_is_that_with_numpy(scale, rows, dtype):
-    scaler = Scaler.fit(Array(rows), None, scale)
-    with_torch = TensorScaler(scaler, dtype)
-    x, observed = with_torch.encode(torch.from_numpy(rows))
-    expected, mask = scaler.encode_block(rows, dtype)
-    mask = torch.ones_like(x) if mask is None else mask.to(dtype)
-    torch.testing.assert_close(x, expected, rtol=0, atol=0)
-    torch.testing.assert_close(observed, mask)
-    np.testing.assert_allclose(with_torch.decode(x), scaler.decode(x), rtol=1e-12)
-    determinant = scaler.log_determinant(x, mask).expand(len(x))
-    torch.testing.assert_close(with_torch.log_determinant(x, observed), determinant, rtol=1e-5, atol=1e-5)
+def test_the_curve_of_other_devices_and_of_graphs_is_that_of_the_host(rows):
+    host = Curve.fit(Array(rows), None, 2)
+    other = host.on(torch.device("meta"))
+    assert isinstance(other, TensorCurve)
+    assert host.on(torch.device("cpu")) is host
+    other, cells = TensorCurve(host.knots), torch.from_numpy(rows)
+    normal = host.to_normal(cells)
+    assert normal.dtype is torch.float64
+    torch.testing.assert_close(other.to_normal(cells), normal, rtol=1e-12, atol=0, equal_nan=True)
+    normal = normal.nan_to_num(0)
+    torch.testing.assert_close(other.from_normal(normal), host.from_normal(normal), rtol=1e-12, atol=0)
+    torch.testing.assert_close(other.log_slope(normal), host.log_slope(normal), rtol=1e-12, atol=0)
 
 
-def test_a_column_without_values_is_decoded_as_0():
-    rows = np.column_stack([TABLE, np.full(len(TABLE), np.nan)])
-    with pytest.warns(UserWarning, match="no observed value"):
-        scaler = Scaler.fit(Array(rows), None, True)
-    decoded = TensorScaler(scaler, torch.float64).decode(torch.ones(5, 4, dtype=torch.float64)).numpy()
-    np.testing.assert_allclose(decoded, scaler.decode(torch.ones(5, 4, dtype=torch.float64)))
+def test_a_gap_of_a_constant_column_is_seen():
+    rows = np.column_stack([TABLE[:, :2], np.where(np.arange(200) == 3, np.nan, 5.0)])
+    _, observed = Scaler.fit(Array(rows), None, "quantile").encode_block(rows, torch.float64)
+    np.testing.assert_array_equal(observed, ~np.isnan(rows))
+
+
+def test_what_a_curve_keeps_for_other_devices_is_not_saved():
+    curve = Curve.fit(Array(TABLE), None, 3)
+    curve.on(torch.device("meta"))
+    assert set(curve.__getstate__()) == {"knots"}
