@@ -92,6 +92,8 @@ class PretendedGpu:
     ----------
     waits : list of str
         Operations that made the host wait for the GPU, or copied between the two.
+    read : list of int
+        How many numbers were copied from the GPU to the host, for each copy.
     graphs : list of Graph
         What was captured.
     """
@@ -99,6 +101,7 @@ class PretendedGpu:
     def __init__(self) -> None:
         self.places = Places()
         self.waits: list[str] = []
+        self.read: list[int] = []
         self.graphs: list[Graph] = []
         self._of_thread = threading.local()
 
@@ -233,6 +236,8 @@ class _Operations(TorchDispatchMode):
         places = [self.gpu.places.of(tensor) for tensor in _tensors(args)]
         if {GPU, HOST} <= set(places):
             self.gpu.wait(f"{func} between host and GPU")
+            if places[0] == HOST:
+                self.gpu.read.append(args[0].numel())
 
     def _check_devices(self, func: Any, args: Any, given: list[Tensor]) -> None:
         of = self.gpu.places.of
@@ -312,6 +317,7 @@ class _Functions(TorchFunctionMode):
             self.gpu.array(args[0])
         if func in READS and places.of(args[0]) == GPU:
             self.gpu.wait(f"{func.__name__} of a tensor on the GPU")
+            self.gpu.read.append(args[0].numel())
         if func is Tensor.__deepcopy__:
             return places.put(func(*args, **kwargs), places.of(args[0]))
         if func is Tensor.to:
@@ -347,6 +353,8 @@ class _Functions(TorchFunctionMode):
         moves = self.gpu.places.of(tensor) != place
         if moves:
             self.gpu.wait("a copy between host and GPU")
+            if place == HOST:
+                self.gpu.read.append(tensor.numel())
         result = tensor.to(dtype=dtype or tensor.dtype, copy=copy)
         if moves and _memory(result) == _memory(tensor):
             result = result.clone()

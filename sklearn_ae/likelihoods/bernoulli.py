@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -31,7 +30,8 @@ class Bernoulli(Numeric):
     @classmethod
     def check(cls, values: NDArray[Any]) -> None:
         """Raise unless all values lie in [0, 1]."""
-        low, high = np.nanmin(values, initial=0.0), np.nanmax(values, initial=0.0)
+        known = values[values == values]  # noqa: PLR0124 - NaN is not known
+        low, high = (known.min(), known.max()) if len(known) else (0, 0)
         if low < 0 or high > 1:
             raise ValueError(
                 f"with likelihood='bernoulli' X must lie in [0, 1], got values in [{low:g}, {high:g}]: divide by the "

@@ -91,7 +91,7 @@ class Counts(Numeric, ABC):
     @classmethod
     def check(cls, values: NDArray[Any]) -> None:
         """Raise unless all values are whole numbers of at least 0."""
-        wrong = values[(values < 0) | (values != np.rint(values)) & ~np.isnan(values)]
+        wrong = values[(values < 0) | (values != values.round()) & (values == values)]  # noqa: PLR0124 - NaN is not wrong
         if len(wrong):
             raise ValueError(
                 f"with likelihood={cls.name!r} X must hold counts, 0, 1, 2, ..., got {wrong[0]:g}: set "

@@ -11,7 +11,7 @@ from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
 from sklearn_ae.modules.likelihood import Likelihood
 from sklearn_ae.objectives.terms import Batch
-from sklearn_ae.training.apply import apply
+from sklearn_ae.training.apply import evaluated
 from sklearn_ae.training.batches import Rows, chunk_size
 from sklearn_ae.training.net import AutoencoderNet
 
@@ -40,7 +40,7 @@ class HiddenCells(NamedTuple):
     def outputs(self, nets: Sequence[AutoencoderNet]) -> Tensor:
         """Return the outputs of nets that read the kept cells, (K, n, n_outputs)."""
         rows = Rows(Batch(self.x * self.kept, observed=self.kept))
-        return torch.stack([torch.from_numpy(apply(net, _output, rows)).to(self.x) for net in nets])
+        return torch.stack([evaluated(net, _output, rows, device=self.x.device).to(self.x) for net in nets])
 
 
 class UnseenCells(NamedTuple):

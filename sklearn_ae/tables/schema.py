@@ -92,8 +92,10 @@ class Options:
 
     @property
     def takes_tensors(self) -> bool:
-        """Whether the columns of a tensor are numbers that need not be read one by one."""
-        return not (self.by_column or self.constraints)
+        """Whether tensors can be checked where they are: functions of a user may need arrays."""
+        is_named = isinstance(self.likelihood, str)
+        is_checked = is_named or (isinstance(self.likelihood, Kind) and self.likelihood.accepts_all)
+        return is_checked and not (self.by_column or self.constraints)
 
 
 class Schema:
