@@ -170,10 +170,11 @@ def check_codes(X: ArrayLike) -> Any:
     codes = rows_on_device(X, finite=True)
     if codes is not None and not codes.isnan().any():
         return codes
+    given = with_nan(X)
     try:
-        return check_array(with_nan(X), dtype=[np.float64, np.float32], input_name="X")
+        return check_array(given, dtype=[np.float64, np.float32], input_name="X")
     except (TypeError, ValueError) as error:
-        raise_with_column(X, error)
+        raise_with_column(given, error)
         raise
 
 
