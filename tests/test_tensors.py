@@ -133,7 +133,9 @@ def test_outputs_of_several_columns_are_tensors():
     np.testing.assert_allclose(values.predict(rows).numpy(), values.predict(X), rtol=1e-6)
 
 
-@pytest.mark.parametrize("labels", [np.array(["a", "b", "c"]), np.array([1, 2, 3], np.uint32), np.array([0.0, 1.0, 2.0])])
+@pytest.mark.parametrize(
+    "labels", [np.array(["a", "b", "c"]), np.array([1, 2, 3], dtype=np.uint32), np.array([0.0, 1.0, 2.0])]
+)
 def test_predicted_labels_are_those_of_arrays(labels):
     model = tiny(max_iter=1).fit(X, labels[Y])
     found, expected = model.predict(torch.from_numpy(X)), model.predict(X)

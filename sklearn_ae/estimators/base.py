@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import RegressorTags, Tags
@@ -19,7 +20,6 @@ from sklearn_ae.estimators.shipping import Ships
 from sklearn_ae.estimators.state import available_if, has_classes, has_head
 from sklearn_ae.estimators.watching import CallbackSupportMixin, fitted_model, partially_fitted_model, watched_model
 from sklearn_ae.model.summary import summary_of_codes
-from sklearn_ae.tables.namespaces import exp
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +199,7 @@ class BaseAutoencoder(
             Columns in the order of ``classes_``. After a fit to several outputs a list with the array of each.
         """
         logarithms = self.predict_log_proba(X)
-        return [exp(own) for own in logarithms] if isinstance(logarithms, list) else exp(logarithms)
+        return [_exp(own) for own in logarithms] if isinstance(logarithms, list) else _exp(logarithms)
 
     @available_if(has_classes)
     @of_one_fit
@@ -394,3 +394,8 @@ class BaseAutoencoder(
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
         return tags
+
+
+def _exp(logarithms: Any) -> Any:
+    """Return exponentials of an array, or of a tensor on its device."""
+    return logarithms.exp() if isinstance(logarithms, torch.Tensor) else torch.from_numpy(logarithms).exp().numpy()

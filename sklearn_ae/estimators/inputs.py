@@ -16,6 +16,7 @@ from sklearn_ae.model.samples import Samples
 from sklearn_ae.tables.containers import (
     ArrayContainer,
     Container,
+    Source,
     SourceContainer,
     SparseContainer,
     check_kind,
@@ -26,7 +27,6 @@ from sklearn_ae.tables.containers import TableLike as TableLike
 from sklearn_ae.tables.containers import with_nan as with_nan
 from sklearn_ae.tables.frames import frame_container, is_frame
 from sklearn_ae.tables.schema import Schema as Schema
-from sklearn_ae.tables.sources import Source
 from sklearn_ae.tables.tensors import TensorContainer, rows_on_device
 
 

@@ -43,7 +43,9 @@ class Ensemble(Model):
 
     def averaged(self, readout: Readout, table: Container) -> Any:
         """Return the mean of a readout over the members, for all rows."""
-        return self.given_back(lambda module, batch: self._stacked(batch, lambda member: readout).mean(1), table)
+        return table.results(
+            self._values(lambda module, batch: self._stacked(batch, lambda member: readout).mean(1), table)
+        )
 
     def outputs(self, module: Autoencoder, batch: Batch) -> Tensor:
         """Return (n, n_outputs): outputs of the head, as the target pools them."""

@@ -67,13 +67,9 @@ class Model(Stored):
         """Return ``readout(module, batch)`` for all rows or some, finite, by default in their dtype, as an array."""
         return self._values(readout, table, index, dtype).cpu().numpy()
 
-    def given_back(self, readout: Readout, table: Container) -> Any:
-        """Return the same as an array, or as a tensor on the device of a table that is a tensor."""
-        return table.results(self._values(readout, table))
-
     def codes(self, table: Container) -> Any:
         """Return the codes of rows, (n, k)."""
-        return self.given_back(readouts.code, table)
+        return table.results(self._values(readouts.code, table))
 
     def restored(self, codes: NDArray | Tensor, like: Any = None) -> Any:
         """Return the table that codes are decoded to, with the row labels of ``like``."""
@@ -90,11 +86,11 @@ class Model(Stored):
 
     def predictions(self, table: Container) -> Any:
         """Return predicted labels or values, (n,)."""
-        return self.target.predict(self.given_back(self.outputs, table))
+        return self.target.predict(table.results(self._values(self.outputs, table)))
 
     def log_probabilities(self, table: Container) -> Any:
         """Return the log-probabilities of the classes, (n, n_classes), or a list of those of several outputs."""
-        return self.target.log_probabilities(self.given_back(self.outputs, table))
+        return self.target.log_probabilities(table.results(self._values(self.outputs, table)))
 
     def log_likelihood(self, table: Container, tolerance: float | None) -> tuple[Any, Any]:
         """Return the log-likelihood of rows in the user's units, and its standard error, each (n,)."""
@@ -173,7 +169,7 @@ class Model(Stored):
 
     def averaged(self, readout: Readout, table: Container) -> Any:
         """Return the mean of a readout over the members, for all rows."""
-        return self.given_back(readout, table)
+        return table.results(self._values(readout, table))
 
     # Readouts that an ensemble averages
 

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, sparray, spmatrix
 
-from sklearn_ae.tables.sources import Array, Frame, Source, Sparse, blocks, on_host
+from sklearn_ae.tables.sources import Array, Frame, Sparse, blocks, on_host
+from sklearn_ae.tables.sources import Source as Source
 
 # What an estimator takes as a table; the DataFrames of pandas, polars and pyarrow are array-like for type checkers.
 TableLike: TypeAlias = ArrayLike | sparray | spmatrix | Source

@@ -16,8 +16,3 @@ def as_given(result: Any, X: Any) -> Any:
     if isinstance(result, np.ndarray) and result.dtype.kind in "biuf":
         return torch.from_numpy(np.ascontiguousarray(result)).to(X.device)
     return result
-
-
-def exp(values: Any) -> Any:
-    """Return exponentials of an array, or of a tensor on its device."""
-    return values.exp() if isinstance(values, torch.Tensor) else torch.from_numpy(values).exp().numpy()
