@@ -168,7 +168,7 @@ def check_weight(sample_weight: ArrayLike | None, X: TableLike) -> NDArray[np.fl
 def check_codes(X: ArrayLike) -> Any:
     """Return codes as floats of shape (n, k), an array or a tensor on its device."""
     codes = rows_on_device(X, finite=True)
-    if codes is not None and not codes.isnan().any():
+    if codes is not None and (codes.sum().isfinite() or not codes.isnan().any()):
         return codes
     given = with_nan(X)
     try:
