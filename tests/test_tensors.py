@@ -20,6 +20,7 @@ N, D = 61, 6
 X = random.uniform(size=(N, D)).astype(np.float32)
 GAPS = np.where(random.uniform(size=X.shape) < 0.2, np.nan, X).astype(np.float32)
 Y = np.arange(N) % 3
+FEW = ["regularized, learned scales", "variational", "variational, three members", "adversarial, both"]
 METHODS = ["transform", "predict", "predict_proba", "score_samples", "score_cells", "impute", "discriminate"]
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, and nothing to pretend")
@@ -54,8 +55,16 @@ def assert_agree(found, expected):
 
 
 @without_gpu
-@often
-@pytest.mark.parametrize("scale", [True, "quantile"])
+@pytest.mark.parametrize(
+    ("variant", "scale"),
+    [
+        pytest.param(
+            variant, scale, marks=[] if variant in FEW and (scale is True) == (variant != FEW[0]) else pytest.mark.slow
+        )
+        for variant in VARIANTS
+        for scale in (True, "quantile")
+    ],
+)
 def test_rows_on_a_gpu_are_not_read_by_the_host(variant, scale):
     with pretended_gpu() as gpu:
         rows = gpu.places.put(torch.from_numpy(GAPS), GPU)
