@@ -31,7 +31,7 @@ class Bernoulli(Numeric):
     def check(cls, values: NDArray[Any]) -> None:
         """Raise unless all values lie in [0, 1]."""
         known = values[values == values]  # noqa: PLR0124 - NaN is not known
-        low, high = (known.min(), known.max()) if len(known) else (0, 0)
+        low, high = (min(known.min(), 0), max(known.max(), 0)) if len(known) else (0, 0)
         if low < 0 or high > 1:
             raise ValueError(
                 f"with likelihood='bernoulli' X must lie in [0, 1], got values in [{low:g}, {high:g}]: divide by the "
