@@ -29,7 +29,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from sklearn_ae.parallel import Conductor
+from sklearn_ae.parallel.conductor import Conductor
 from sklearn_ae.training import stack
 from tests.families import FAMILIES, families
 
@@ -53,11 +53,11 @@ def counts(monkeypatch):
     conductors = []
 
     class Counted(Conductor):
-        def __init__(self, n_threads, **settings):
-            super().__init__(n_threads, **settings)
+        def __init__(self, *settings):
+            super().__init__(*settings)
             conductors.append(self)
 
-    monkeypatch.setattr("sklearn_ae.parallel.Conductor", Counted)
+    monkeypatch.setattr("sklearn_ae.parallel.stacking.Conductor", Counted)
     return lambda: sum((conductor.progress.counts for conductor in conductors), start=Counter())
 
 

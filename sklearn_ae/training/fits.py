@@ -145,7 +145,13 @@ def first_error(fits: Sequence[Fit]) -> BaseException | None:
     return next((fit.error for fit in fits if fit.error is not None), None)
 
 
-def train(fits: Sequence[Fit], progress: Progress, on_error: Callable[[], None] = lambda: None) -> None:
+def train(
+    fits: Sequence[Fit],
+    progress: Progress,
+    on_error: Callable[[], None] = lambda: None,
+    *,
+    n_cores: int | None = None,
+) -> None:
     """Train fits, those of one signature as stacks.
 
     Parameters
@@ -156,6 +162,8 @@ def train(fits: Sequence[Fit], progress: Progress, on_error: Callable[[], None] 
         Counts what has been done, and its check is called between steps.
     on_error : callable, optional
         ``() -> None``, called if the training is interrupted: the check must raise from then on.
+    n_cores : int, optional
+        Cores that may be used, all by default.
     """
     fits = [fit for fit in fits if fit.epoch is not None]
     progress.expect(sum(fit.n_left for fit in fits))
@@ -164,11 +172,12 @@ def train(fits: Sequence[Fit], progress: Progress, on_error: Callable[[], None] 
         if obstacle := fit.stacking_obstacle:
             progress.explain(f"to train fits together, {obstacle}")
         groups.setdefault(id(fit) if obstacle else fit.signature, []).append(fit)
-    n_threads = n_trainers(fits, max((_threads_fed([fit]) for fit in fits), default=1))
+    n_threads = n_trainers(fits, max((_threads_fed([fit]) for fit in fits), default=1), n_cores)
     chunks = [chunk for group in groups.values() for chunk in divided(group, n_threads)]
     if all(len(chunk) * model_bytes(chunk[0]) < LEAST for chunk in chunks):
         n_threads = 1
-    share = max(1, max(cpu_count(), torch.get_num_threads()) // max(1, min(n_threads, len(chunks))))
+    most = n_cores or max(cpu_count(), torch.get_num_threads())
+    share = max(1, most // max(1, min(n_threads, len(chunks))))
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sklearn_ae-trainer") as pool:
         try:
             list(pool.map(_train_in_threads, chunks, repeat(share), repeat(progress)))
@@ -192,9 +201,9 @@ def _threads_fed(fits: Sequence[Fit]) -> int:
     return min(torch.get_num_threads(), threads.suited(net.module_, epoch.batches.size))
 
 
-def n_trainers(fits: Sequence[Fit], n_fed: int) -> int:
+def n_trainers(fits: Sequence[Fit], n_fed: int, n_cores: int | None = None) -> int:
     """Return how many stacks are trained at once, if torch uses ``n_fed`` threads for each; on a GPU it is one."""
-    return max(1, cpu_count() // n_fed) if all(map(is_on_host, fits)) else 1
+    return max(1, (n_cores or cpu_count()) // n_fed) if all(map(is_on_host, fits)) else 1
 
 
 def divided(fits: list[Fit], n_threads: int) -> list[list[Fit]]:

@@ -18,24 +18,29 @@ class Progress:
 
     Parameters
     ----------
-    check : callable, optional
-        ``() -> None``, called between steps; an exception that it raises ends the training of all fits.
+    *checks : callables
+        ``() -> None``, called between steps; an exception that one raises ends the training of all fits.
     shown : bool, default=False
         Whether to show a progress bar on ``sys.stderr``.
     """
 
-    def __init__(self, check: Callable[[], None] = lambda: None, *, shown: bool = False) -> None:
-        self.check = check
+    def __init__(self, *checks: Callable[[], None], shown: bool = False) -> None:
+        self.checks = list(checks)
         self.counts: Counter[str] = Counter()
-        self._n_expected = 0
+        self.n_expected = 0
         self._bar = _Bar(total=0, desc="sklearn_ae", unit=" epochs", disable=not shown)
         self._explained: set[str] = set()
         self._lock = threading.Lock()
 
+    def check(self) -> None:
+        """Raise an exception if the training must end."""
+        for check in self.checks:
+            check()
+
     def expect(self, n_epochs: int) -> None:
         """Add epochs to the expected total."""
-        self._n_expected += n_epochs
-        self._bar.total = self._n_expected
+        self.n_expected += n_epochs
+        self._bar.total = self.n_expected
         self._bar.refresh()
 
     def ran(self, n_epochs: int) -> None:

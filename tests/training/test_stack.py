@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from sklearn_ae import RegularizedAutoencoder
 from sklearn_ae.likelihoods import mixed
-from sklearn_ae.parallel import Aborted
+from sklearn_ae.parallel.conductor import Aborted
 from sklearn_ae.training import fits as fits_module
 from sklearn_ae.training import stack as stack_module
 from sklearn_ae.training.devices import HOST, KINDS
