@@ -1,8 +1,14 @@
 """Other libraries around the estimators, as their users put them together; each test runs if its library is there."""
 
+import os
+import signal
+from pathlib import Path
+
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -10,6 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_ae import AutoencoderImputer, AutoencoderOutlierDetector, RegularizedAutoencoder, VariationalAutoencoder
+from sklearn_ae.parallel import RayExecutor
+from sklearn_ae.parallel.workers import workers_of
 from tests.families import families, tiny
 
 pytestmark = [
@@ -106,13 +114,74 @@ def cluster():
 
 @families
 def test_a_grid_search_runs_on_the_processes_of_dask(family, cluster):
-    joblib = pytest.importorskip("joblib")
     grid = {"n_components": [1, 2], "learning_rate": [0.003, 0.01]}
     with joblib.parallel_config(backend="dask"):
         together = GridSearchCV(tiny(family), grid, cv=2, error_score="raise").fit(X, Y)
     alone = GridSearchCV(tiny(family), grid, cv=2, error_score="raise").fit(X, Y)
     np.testing.assert_allclose(together.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
     assert np.array_equal(together.transform(X), alone.transform(X))
+
+
+class Killing(TransformerMixin, BaseEstimator):
+    """A step that ends its process, in the fits of one candidate, or once."""
+
+    def __init__(self, how="not", mark=None):
+        self.how = how
+        self.mark = mark
+
+    def fit(self, X, y=None):
+        if self.how == "always" or (self.how == "once" and not Path(self.mark).exists()):
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+    def transform(self, X):
+        return X
+
+
+@pytest.fixture(scope="module")
+def ray_executor():
+    ray = pytest.importorskip("ray")
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}}
+    )
+    yield RayExecutor()
+    ray.shutdown()
+
+
+@pytest.fixture(params=["dask", "ray"])
+def executor(request):
+    if request.param == "dask":
+        return request.getfixturevalue("cluster").get_executor()
+    return request.getfixturevalue("ray_executor")
+
+
+@families
+def test_a_search_in_stacks_runs_on_the_workers_of_a_cluster(family, executor):
+    grid = {"n_components": [1, 2], "learning_rate": [0.003, 0.01]}
+    with joblib.parallel_config(backend="sklearn_ae", executor=executor):
+        there = GridSearchCV(tiny(family), grid, cv=2, error_score="raise").fit(X, Y)
+    here = GridSearchCV(tiny(family), grid, cv=2, error_score="raise").fit(X, Y)
+    np.testing.assert_allclose(there.cv_results_["mean_test_score"], here.cv_results_["mean_test_score"], atol=2e-3)
+
+
+def test_data_travel_to_the_workers_of_a_cluster_once(executor, monkeypatch):
+    kind, stored = type(workers_of(executor)), []
+    store = kind.store
+    monkeypatch.setattr(kind, "store", lambda self, buffer: stored.append(buffer.nbytes) or store(self, buffer))
+    table = np.arange(100_000.0)
+    with joblib.parallel_config(backend="sklearn_ae", executor=executor, n_jobs=2):
+        found = joblib.Parallel()(joblib.delayed(np.sum)(table) for _ in range(12))
+    assert found == [table.sum()] * 12
+    assert stored == [table.nbytes]
+
+
+def test_a_killed_worker_of_a_cluster_is_survived(executor, tmp_path):
+    steps = make_pipeline(Killing(mark=str(tmp_path / "mark")), tiny(task=None), LogisticRegression())
+    with joblib.parallel_config(backend="sklearn_ae", executor=executor):
+        search = GridSearchCV(steps, {"killing__how": ["not", "once"]}, cv=2, error_score="raise").fit(X, Y)
+    assert (tmp_path / "mark").exists()
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 def test_a_fitted_estimator_goes_to_the_processes_of_dask(cluster):
