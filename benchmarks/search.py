@@ -1,19 +1,22 @@
-"""A whole grid search as one program: ``python benchmarks/search.py pairs|grids|curve``.
+"""A whole grid search as one program: ``python benchmarks/search.py pairs|grids|curve|workers``.
 
 The same search with the backend ``sklearn_ae`` and one fit after another, both on one core; with the backend and in two
 processes, both on two cores. ``pairs`` compares them on several cases, and with plain skorch nets, ``grids`` where
-architectures differ and with early stopping, ``curve`` by the number of fits. Runs are interleaved and ratios are
+architectures differ and with early stopping, ``curve`` by the number of fits, ``workers`` in this process and on the
+workers of an executor, which were started before. Runs are interleaved and ratios are
 medians. torch has one thread. Results go to ``benchmarks/results/search_*.json``. The cores are chosen as Linux allows.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -196,15 +199,55 @@ def curve(repeats: int) -> dict:
     return results
 
 
+def workers(repeats: int) -> dict:
+    """Return the seconds of searches of 120 and 1,000 fits in threads and on worker processes, medians over repeats."""
+    spawn = multiprocessing.get_context("spawn")
+    results: dict = {}
+    with ProcessPoolExecutor(1, spawn) as one, ProcessPoolExecutor(2, spawn) as two:
+        ways = {
+            "threads of this process": {},
+            "one worker process": {"executor": one},
+            "two worker processes": {"executor": two},
+        }
+        small = (RegularizedAutoencoder(8, **SMALL), {"learning_rate": RATES}, load_breast_cancer)
+        for options in ways.values():
+            _with(options, small)  # what the first search of a process loads
+        for n_fits in (120, 1000):
+            grid = {"learning_rate": np.geomspace(1e-3, 1e-2, n_fits // 5).tolist()}
+            case = (RegularizedAutoencoder(8, **SMALL), grid, load_breast_cancer)
+            n_runs = repeats if n_fits < 1000 else 1
+            runs = [{way: _with(options, case) for way, options in ways.items()} for _ in range(n_runs)]
+            of_way = {way: [run[way][0] for run in runs] for way in ways}
+            scores = {way: runs[0][way][1] for way in ways}
+            results[f"{n_fits} fits"] = {way: statistics.median(seconds) for way, seconds in of_way.items()} | {
+                "ratio, two processes / one": statistics.median(
+                    np.divide(of_way["two worker processes"], of_way["one worker process"])
+                ),
+                "ratio, two processes / threads": statistics.median(
+                    np.divide(of_way["two worker processes"], of_way["threads of this process"])
+                ),
+                "largest difference of a score": float(
+                    np.abs(scores["two worker processes"] - scores["threads of this process"]).max()
+                ),
+            }
+            print(n_fits, results[f"{n_fits} fits"], flush=True)
+    return results
+
+
+def _with(options: dict, case: tuple) -> tuple[float, np.ndarray]:
+    with joblib.parallel_config(backend="sklearn_ae", **options):
+        return searched(*case)
+
+
 def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pairs", "grids", "curve"])
+    parser.add_argument("what", choices=["pairs", "grids", "curve", "workers"])
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     RegularizedAutoencoder(2, max_iter=3).fit(load_breast_cancer().data)  # what the first fit of a process loads
-    runs = {"pairs": pairs, "grids": lambda repeats: compared(grids(), repeats), "curve": curve}
+    runs = {"pairs": pairs, "grids": lambda repeats: compared(grids(), repeats), "curve": curve, "workers": workers}
     results = runs[arguments.what](arguments.repeats)
     versions = {"torch": torch.__version__, "scikit-learn": sklearn.__version__, "skorch": skorch.__version__}
     written = {

@@ -66,6 +66,7 @@ def write_tables(folder: Path) -> None:
         _write(folder / f"conditional_{part.replace(' ', '_')}.csv", _by_way(results))
     _write(folder / "search.csv", _searches(_result("search_pairs")["results"]))
     _write(folder / "search_grids.csv", _searches(_result("search_grids")["results"]))
+    _write(folder / "search_workers.csv", _workers(_result("search_workers")["results"]))
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
@@ -213,6 +214,21 @@ def _searches(results: dict[str, dict[str, float]]) -> list[list[str]]:
         cells = [f"{found[one]:.1f} / {found[other]:.1f} ({found[ratio]:.2f})" for one, other, ratio in pairs.values()]
         lines.append([search, str(found["fits"]), *cells])
     return [["search", "fits", *pairs], *lines]
+
+
+def _workers(results: dict[str, dict[str, float]]) -> list[list[str]]:
+    """Return the seconds of searches in threads and on processes, with ratios in brackets."""
+    one, two, threads = "one worker process", "two worker processes", "threads of this process"
+    lines = [
+        [
+            search,
+            f"{found[one]:.1f}",
+            f"{found[two]:.1f} ({found['ratio, two processes / one']:.2f})",
+            f"{found[threads]:.1f}",
+        ]
+        for search, found in results.items()
+    ]
+    return [["search", one, two, threads], *lines]
 
 
 def _draws(results: dict[str, dict[str, Any]]) -> list[list[str]]:
