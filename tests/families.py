@@ -64,6 +64,29 @@ INTRICATE = [
     "wasserstein, from outside the package",
 ]
 
+# All that a fit is made of, at least once: each family, likelihood and prior, penalties of the package and of a user,
+# dropout, corruption, bins, members, noise by column. The others differ from one of these in a number or a loss alone.
+COVERING = [
+    *INTRICATE,
+    "regularized",
+    "regularized, own penalty",
+    "regularized, masked as other rows",
+    "regularized, bins",
+    "regularized, bernoulli",
+    "variational, noise by column",
+    "adversarial, minimax",
+]
+
+
+def covering(chosen=COVERING):
+    """Return all variants as parameters of a test, with those that are not chosen among the slow ones.
+
+    For what depends on a part of a variant only, or is tested at length elsewhere. What depends on a loss (gradients,
+    the recorded step, a stack) runs over VARIANTS.
+    """
+    return [pytest.param(name, marks=[] if name in chosen else pytest.mark.slow) for name in VARIANTS]
+
+
 SMALL = {"n_components": 2, "hidden_layer_sizes": (8,), "activation": "tanh", "max_iter": 4, "random_state": 0}
 
 
