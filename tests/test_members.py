@@ -15,7 +15,7 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 
-from sklearn_ae import AutoencoderImputer, RegularizedAutoencoder, VariationalAutoencoder
+from sklearn_ae import AutoencoderImputer, VariationalAutoencoder
 from sklearn_ae.model.ensemble import Ensemble
 from sklearn_ae.training import fits
 from tests.families import FAMILIES, families, tiny
@@ -294,6 +294,6 @@ def test_an_imputer_takes_members():
     np.testing.assert_array_equal(filled[known], GAPS[known])
 
 
-@parametrize_with_checks([RegularizedAutoencoder(4, hidden_layer_sizes=(16,), n_members=2)])
+@parametrize_with_checks([tiny(n_members=2, max_iter=20, learning_rate=0.02, random_state=None)])
 def test_members_pass_the_checks_of_scikit_learn(estimator, check):
     check(estimator)

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
-from tests.families import INTRICATE, VARIANTS, families
+from tests.families import COVERING, VARIANTS, covering, families
 from tests.families import tiny as families_tiny
 
 N = 60
@@ -79,7 +79,12 @@ def same_known_cells(filled, frame):
 
 
 @pytest.mark.parametrize(
-    ("name", "make"), [*((v, pandas_frame) for v in VARIANTS), *((v, polars_frame) for v in INTRICATE)]
+    ("make", "name"),
+    [
+        pytest.param(make, *name.values, marks=name.marks)
+        for make, chosen in ((pandas_frame, COVERING), (polars_frame, ["variational", "regularized, bins"]))
+        for name in covering(chosen)
+    ],
 )
 def test_all_that_comes_back_has_the_columns_and_dtypes_of_the_table(name, make):
     X = make()

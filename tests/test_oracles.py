@@ -64,7 +64,7 @@ def test_a_linear_autoencoder_reaches_pca_and_never_beats_it(X, k, known):
         pytest.param((2, -31.685), id="k=2"),
         pytest.param((3, -29.176), id="k=3", marks=pytest.mark.slow),
         pytest.param((5, -24.625), id="k=5", marks=pytest.mark.slow),
-        pytest.param((8, -20.142), id="k=8"),
+        pytest.param((8, -20.142), id="k=8", marks=pytest.mark.slow),
     ],
 )
 def linear_variational(request):
@@ -117,7 +117,10 @@ def test_weight_decay_shrinks_the_singular_directions_of_a_linear_autoencoder():
     np.testing.assert_allclose(found[4:], 0, atol=5e-3)
 
 
-@pytest.mark.parametrize(("load", "scale", "k"), [(load_digits, "common", 8), (load_breast_cancer, True, 4)])
+@pytest.mark.parametrize(
+    ("load", "scale", "k"),
+    [pytest.param(load_digits, "common", 8, marks=pytest.mark.slow), (load_breast_cancer, True, 4)],
+)
 @pytest.mark.filterwarnings("ignore:.*rows have a standard error above tolerance:UserWarning")
 def test_the_score_of_a_variational_autoencoder_is_as_near_as_is_asked_for(load, scale, k, monkeypatch):
     """Against the same integral with a hundred times the draws."""
@@ -147,7 +150,7 @@ def gaussian(n, seed):
     return np.random.RandomState(seed).multivariate_normal([1, -2], [[1, 0.6], [0.6, 1]], size=n)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("discriminator", ["data", "latent"])
 def test_the_game_ends_at_its_equilibrium(discriminator, seed):
     """V alone proves nothing, so a fresh classifier has a look as well."""

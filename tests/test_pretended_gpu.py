@@ -24,6 +24,7 @@ from sklearn_ae.training.net import AutoencoderNet
 from tests.families import INTRICATE, SMALL, VARIANTS
 from tests.pretended_gpu import pretended_gpu
 
+slow = pytest.mark.slow
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, and nothing to pretend")
 
 random = np.random.default_rng(0)
@@ -48,12 +49,12 @@ WITHOUT_LABEL = np.where(np.arange(N) % 5 == 0, -1, Y)
 @pytest.fixture(autouse=True)
 def _recorded_early(monkeypatch):
     """Steps are many times slower here."""
-    monkeypatch.setattr(step_module, "PLAIN_STEPS", 3)
+    monkeypatch.setattr(step_module, "PLAIN_STEPS", 1)  # captured in the third step, replayed from the fifth on
     monkeypatch.setattr("sklearn_ae.likelihoods.mixed.FEW", 20)  # what has more categories gets vectors
 
 
 def fitted(family, device, rows=X, y=Y, **settings):
-    own = {"batch_size": 15, "max_iter": 3, "precision": "float32", "device": device}
+    own = {"batch_size": 15, "max_iter": 2, "precision": "float32", "device": device}
     return family(**SMALL | own | settings).fit(rows, y)
 
 
@@ -114,21 +115,21 @@ CASES = {
     "mixed": {"rows": FRAME, "likelihood": COUNTS, "min_frequency": 1},
     "sparse": {"rows": csr_matrix(X)},
     "quantile": {"rows": GAPS, "scale": "quantile"},
-    "full batch": {"batch_size": "auto", "max_iter": 8},
-    "early stopping": {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_iter": 6},
+    "full batch": {"batch_size": "auto", "max_iter": 6},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 1, "validation_fraction": 0.3, "max_iter": 4},
     "few labels": {"y": WITHOUT_LABEL, "unlabeled": -1, "class_weight": "balanced"},
     "weight decay": {"weight_decay": 0.01},
     "double precision": {"precision": "float64"},
     "half precision": {"precision": "bfloat16"},
 }
-OFTEN = "variational"  # it meets every case in the default run, ...
-EVERYWHERE = "mixed"  # ... and this case every variant
+OFTEN = "variational"  # it meets every case in the default run, because a case is one of tables and settings
+MIXED = {"regularized, learned scales", "adversarial, both"}  # one of each other family meets cells of several kinds
 
 
 @pytest.mark.parametrize(
     ("case", "variant"),
     [
-        pytest.param(case, variant, marks=[] if case == EVERYWHERE or variant == OFTEN else pytest.mark.slow)
+        pytest.param(case, variant, marks=[] if variant == OFTEN or (case == "mixed" and variant in MIXED) else slow)
         for case in CASES
         for variant in INTRICATE
     ],
@@ -157,13 +158,13 @@ def test_a_fit_goes_on_on_the_gpu(variant):
 
 def score(seed, family, device, rows=X, **settings):
     """Return what a fit says of some rows; one of two ends earlier."""
-    own = {"random_state": seed, "max_iter": 3 + 2 * (seed % 2), "precision": "float64"}
+    own = {"random_state": seed, "max_iter": 2 + seed % 2, "precision": "float64"}
     return fitted(family, device, rows, **own | settings).score_samples(rows[:6])
 
 
 def scores_together(*args, **settings):
     with joblib.parallel_config(backend="sklearn_ae"):
-        return joblib.Parallel(n_jobs=4)(joblib.delayed(score)(seed, *args, **settings) for seed in range(4))
+        return joblib.Parallel(n_jobs=4)(joblib.delayed(score)(seed, *args, **settings) for seed in range(3))
 
 
 TOGETHER = {
@@ -185,8 +186,8 @@ TOGETHER = {
 def test_fits_that_are_trained_together_on_the_gpu_agree_with_fits_alone(case, variant):
     with pretended_gpu() as gpu:
         found = scores_together(VARIANTS[variant], "cuda", **TOGETHER[case])
-    assert 1 <= len(gpu.graphs) < 4
-    expected = [score(seed, VARIANTS[variant], "cpu", **TOGETHER[case]) for seed in range(4)]
+    assert 1 <= len(gpu.graphs) < 3
+    expected = [score(seed, VARIANTS[variant], "cpu", **TOGETHER[case]) for seed in range(3)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -239,31 +240,22 @@ def test_values_leave_the_gpu_in_chunks(monkeypatch):
 
 
 @pytest.mark.parametrize("variant", ["regularized, learned scales", OFTEN, "adversarial, both"])
-def test_a_fit_made_on_the_gpu_is_loaded_where_there_is_none(variant):
+def test_a_fit_made_on_the_gpu_is_loaded_there_and_where_there_is_none(variant, tmp_path):
     rows, settings = FRAME, {"likelihood": COUNTS, "min_frequency": 1, "max_iter": 1}
     with pretended_gpu():
         estimator = fitted(VARIANTS[variant], "cuda", rows, **settings)
-        expected, saved = answers(estimator, rows), pickle.dumps(estimator)
-    with pytest.warns(DeviceWarning, match="onto the CPU"):
-        loaded = pickle.loads(saved)
-    assert loaded.device_ == torch.device("cpu")
-    assert_agree(answers(loaded, rows), expected)
-
-
-@pytest.mark.parametrize("variant", ["regularized, learned scales", OFTEN, "adversarial, both"])
-def test_a_fit_saved_on_the_gpu_is_loaded_there_and_where_there_is_none(variant, tmp_path):
-    rows, settings = FRAME, {"likelihood": COUNTS, "min_frequency": 1, "max_iter": 1}
-    with pretended_gpu():
-        estimator = fitted(VARIANTS[variant], "cuda", rows, **settings)
+        expected, pickled = answers(estimator, rows), pickle.dumps(estimator)
         estimator.save(tmp_path / "model")
-        expected, loaded = answers(estimator, rows), sklearn_ae.load(tmp_path / "model")
+        loaded = sklearn_ae.load(tmp_path / "model")
         assert loaded.device_.type == "cuda"
         assert_agree(answers(loaded, rows), expected)
-        assert_agree(answers(loaded.partial_fit(rows, Y), rows), answers(estimator.partial_fit(rows, Y), rows))
-    with pytest.warns(DeviceWarning, match="onto the CPU"):
-        loaded = sklearn_ae.load(tmp_path / "model")
-    assert loaded.device_ == torch.device("cpu")
-    assert_agree(answers(loaded, rows), expected)
+        codes = [each.partial_fit(rows, Y).transform(rows) for each in (loaded, estimator)]
+        np.testing.assert_allclose(*codes, rtol=2e-3, atol=2e-3)
+    for load in (lambda: pickle.loads(pickled), lambda: sklearn_ae.load(tmp_path / "model")):
+        with pytest.warns(DeviceWarning, match="onto the CPU"):
+            loaded = load()
+        assert loaded.device_ == torch.device("cpu")
+        assert_agree(answers(loaded, rows), expected)
 
 
 @pytest.mark.parametrize("variant", ["regularized, learned scales", OFTEN, "adversarial, both"])

@@ -15,11 +15,14 @@ from sklearn_ae.tables.sources import Array
 from sklearn_ae.training.batches import EqualBatches, Rows
 from sklearn_ae.training.net import AutoencoderNet
 from sklearn_ae.training.phases import gradients, requests
-from tests.families import SMALL, VARIANTS
+from tests.families import INTRICATE, SMALL, VARIANTS, covering
 
-SHARED = [name for name in VARIANTS if not any(part in name for part in ("dropout", "masked", "noisy"))]
+SHARED = [n for n in covering() if not any(part in n.values[0] for part in ("dropout", "masked", "noisy"))]
+# What a loss, a phase or its noise may break is looked at in every variant, what a table or a copy may break in those
+# that have all parts of a fit between them.
 every_variant = pytest.mark.parametrize("name", VARIANTS)
-every_task = pytest.mark.parametrize("task", ["classification", "regression", None])
+covering_variants = pytest.mark.parametrize("name", covering())
+TASKS = ["classification", "regression", None]
 
 
 def table(n=40, d=5, seed=0):
@@ -48,8 +51,14 @@ def module_and_batch(name, n=6, seed=0):
     return model, module, rows, batch.draws
 
 
-@every_variant
-@every_task
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        pytest.param(task, *name.values, marks=name.marks)
+        for task in TASKS
+        for name in (covering() if task == "classification" else covering(INTRICATE))
+    ],
+)
 def test_everything_that_a_user_calls_works_with_and_without_y(name, task):
     X, y = table()
     for target in (y, None):
@@ -67,7 +76,7 @@ def test_everything_that_a_user_calls_works_with_and_without_y(name, task):
         assert list(model.get_feature_names_out()) == [f"{type(model).__name__.lower()}{i}" for i in range(2)]
 
 
-@every_variant
+@covering_variants
 def test_training_lowers_the_reconstruction_error(name):
     X, _ = table(n=200)
     model = fitted(name, X, max_iter=60, learning_rate=1e-2, batch_size=50)
@@ -75,18 +84,24 @@ def test_training_lowers_the_reconstruction_error(name):
     assert error < 0.6 * np.square(X - X.mean(0)).sum(1).mean()
 
 
-@every_variant
-@pytest.mark.parametrize("batch_size", ["auto", 16])
+def in_one_batch_and_several(several):
+    """Every variant in several batches, and those that have all parts of a fit between them in one."""
+    sizes = {several: covering(VARIANTS), "auto": covering()}
+    names = [pytest.param(size, *name.values, marks=name.marks) for size, of_size in sizes.items() for name in of_size]
+    return pytest.mark.parametrize(("batch_size", "name"), names)
+
+
+@in_one_batch_and_several(16)
 def test_the_same_seed_gives_the_same_fit(name, batch_size):
     X, y = table()
-    one, other = (fitted(name, X, y, batch_size=batch_size) for _ in range(2))
+    one, other = (fitted(name, X, y, batch_size=batch_size, max_iter=2) for _ in range(2))
     np.testing.assert_array_equal(one.transform(X), other.transform(X))
     np.testing.assert_array_equal(one.sample(5, random_state=1), other.sample(5, random_state=1))
     assert one.loss_curve_ == other.loss_curve_
-    assert one.loss_curve_ != fitted(name, X, y, batch_size=batch_size, random_state=1).loss_curve_
+    assert one.loss_curve_ != fitted(name, X, y, batch_size=batch_size, max_iter=2, random_state=1).loss_curve_
 
 
-@every_variant
+@covering_variants
 def test_nothing_global_is_touched(name):
     X, y = table()
     np.random.seed(1)  # noqa: NPY002 - the global state is what is looked at
@@ -97,7 +112,7 @@ def test_nothing_global_is_touched(name):
     assert torch.get_default_dtype() == before[2]
 
 
-@every_variant
+@covering_variants
 def test_a_pickle_gives_the_same_answers_and_can_go_on(name):
     X, y = table()
     model = fitted(name, X, y)
@@ -107,7 +122,7 @@ def test_a_pickle_gives_the_same_answers_and_can_go_on(name):
     np.testing.assert_array_equal(model.partial_fit(X, y).transform(X), copy.partial_fit(X, y).transform(X))
 
 
-@every_variant
+@covering_variants
 def test_a_row_is_scored_and_encoded_by_itself(name):
     X, y = table()
     model = fitted(name, X, y)
@@ -127,14 +142,14 @@ def test_in_one_full_batch_a_row_twice_is_a_row_of_weight_two(name):
     np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-9, atol=1e-9)
 
 
-@every_variant
-@pytest.mark.parametrize("batch_size", ["auto", 8])
+@in_one_batch_and_several(8)
 def test_a_weight_of_zero_is_the_same_as_no_row(name, batch_size):
     X, y = table()
     weight = np.random.RandomState(1).randint(0, 3, size=len(X)).astype(float)
-    zero = VARIANTS[name](**SMALL, batch_size=batch_size).fit(X, y, sample_weight=weight)
+    settings = SMALL | {"batch_size": batch_size, "max_iter": 2}
+    zero = VARIANTS[name](**settings).fit(X, y, sample_weight=weight)
     kept = weight > 0
-    without = VARIANTS[name](**SMALL, batch_size=batch_size).fit(X[kept], y[kept], sample_weight=weight[kept])
+    without = VARIANTS[name](**settings).fit(X[kept], y[kept], sample_weight=weight[kept])
     np.testing.assert_array_equal(zero.transform(X), without.transform(X))
 
 
@@ -249,7 +264,7 @@ class Listener(Callback):
         assert all(parameter.grad is not None for _, parameter in named_parameters)
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if VARIANTS[name]().n_members == 1])
+@pytest.mark.parametrize("name", [name for name in covering() if VARIANTS[name.values[0]]().n_members == 1])
 def test_a_callback_that_listens_to_batches_changes_nothing(name):
     X, y = table()
     listener = Listener()
@@ -260,7 +275,7 @@ def test_a_callback_that_listens_to_batches_changes_nothing(name):
     np.testing.assert_allclose(np.mean([loss for _, loss in listener.losses[-3:]]), heard.loss_, rtol=1e-6)
 
 
-@every_variant
+@covering_variants
 def test_missing_cells_are_accepted_and_their_place_in_the_array_does_not_matter(name):
     X, y = table()
     X[np.random.RandomState(0).uniform(size=X.shape) < 0.2] = np.nan
