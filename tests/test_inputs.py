@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ import torch
 from scipy import sparse
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
-from tests.families import families, tiny
+from tests.families import FAMILIES, families, tiny
 
+slow = pytest.mark.slow
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 RNG = np.random.default_rng(0)
@@ -143,17 +145,29 @@ def test_nullable_columns_are_columns_with_gaps(family, kind):
     np.testing.assert_allclose(codes, expected, rtol=1e-4, atol=1e-4)
 
 
-@families
+def families_and(one, cases, others=()):
+    """Return pairs of a family and a case: all cases, which are of tables, in one family, and some in the others."""
+    return [
+        pytest.param(family, *case, marks=[] if family is one or case in others else slow)
+        for case in cases
+        for family in FAMILIES
+    ]
+
+
 @pytest.mark.parametrize(
-    ("container", "scale"),
-    [
-        (sparse.csr_matrix, True),
-        (sparse.csr_matrix, "common"),
-        (sparse.csr_matrix, False),
-        (sparse.csr_array, True),
-        (sparse.csc_matrix, True),
-        (sparse.coo_matrix, True),
-    ],
+    ("family", "container", "scale"),
+    families_and(
+        RegularizedAutoencoder,
+        [
+            (sparse.csr_matrix, True),
+            (sparse.csr_matrix, "common"),
+            (sparse.csr_matrix, False),
+            (sparse.csr_array, True),
+            (sparse.csc_matrix, True),
+            (sparse.coo_matrix, True),
+        ],
+        [(sparse.csr_matrix, True)],
+    ),
 )
 def test_a_sparse_matrix_is_the_dense_one(family, container, scale):
     dense = np.where(np.random.default_rng(2).random((30, 6)) < 0.3, np.random.default_rng(3).normal(size=(30, 6)), 0)
@@ -166,9 +180,17 @@ def test_a_sparse_matrix_is_the_dense_one(family, container, scale):
     np.testing.assert_allclose(ours.fit_transform(rows, Y), expected.transform(dense), rtol=1e-9, atol=1e-10)
 
 
-@families
-@pytest.mark.parametrize("batch_size", ["auto", 8])
-@pytest.mark.parametrize("how", ["gaps", "weights", "float32", "validation", "early stopping", "partial_fit"])
+WAYS = ["gaps", "weights", "float32", "validation", "early stopping", "partial_fit"]
+
+
+@pytest.mark.parametrize(
+    ("family", "how", "batch_size"),
+    families_and(
+        VariationalAutoencoder,
+        [(how, size) for how in WAYS for size in ("auto", 8)],
+        [("gaps", 8), ("weights", 8), ("validation", "auto")],
+    ),
+)
 def test_a_sparse_matrix_is_the_dense_one_in_every_way_to_fit(family, batch_size, how):
     dense = np.where(np.random.default_rng(2).random((30, 6)) < 0.3, np.random.default_rng(3).normal(size=(30, 6)), 0)
     if how == "gaps":
@@ -202,7 +224,7 @@ def test_a_sparse_matrix_is_the_dense_one_in_every_way_to_fit(family, batch_size
 def test_gaps_leave_everything_finite(family, batch_size, scale):
     rows = with_gaps()
     rows[7] = np.nan  # a row without anything
-    estimator = tiny(family, batch_size=batch_size, scale=scale).fit(rows, Y)
+    estimator = tiny(family, batch_size=batch_size, scale=scale, max_iter=2).fit(rows, Y)
     for method in ["transform", "predict_proba", "score_samples"]:
         assert np.isfinite(getattr(estimator, method)(rows)).all(), method
     assert np.isfinite(estimator.history_.to_numpy()).all()
@@ -310,7 +332,7 @@ def test_what_the_user_hands_in_is_not_changed(family, dtype, scale, container):
         return [(t.toarray() if sparse.issparse(t) else t).tobytes() for t in tables] + [y.tobytes(), weight.tobytes()]
 
     before = contents()
-    estimator = tiny(family, scale=scale, batch_size=8)
+    estimator = tiny(family, scale=scale, batch_size=8, max_iter=2)
     estimator.fit(rows, y, sample_weight=weight, X_val=validation, y_val=y)
     estimator.partial_fit(rows, y, sample_weight=weight)
     codes = estimator.transform(rows)
@@ -343,7 +365,7 @@ def test_what_the_user_does_to_the_rows_afterwards_means_nothing(family):
 @pytest.mark.parametrize("batch_size", [8, "auto", 1])
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 17])
 def test_any_number_of_rows_can_be_trained_on(family, n, batch_size):
-    estimator = tiny(family, batch_size=batch_size, max_iter=2, scale=False).fit(X[:n])
+    estimator = tiny(family, batch_size=batch_size, max_iter=1, scale=False).fit(X[:n])
     assert estimator.transform(X).shape == (30, 2)
     assert np.isfinite(estimator.transform(X)).all()
     assert np.isfinite(estimator.sample(3, random_state=0)).all()
@@ -425,12 +447,23 @@ def targets():
     }
 
 
-@families
-@pytest.mark.parametrize("kind", list(targets()))
+@lru_cache
+def codes_of_classes(family, classes):
+    return quick(family).fit_transform(X, classes)
+
+
+def quick(family):
+    return tiny(family, max_iter=15, learning_rate=0.1, n_components=3)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    families_and(RegularizedAutoencoder, [(kind,) for kind in targets()], [("str",), ("Int64",)]),
+)
 @pytest.mark.filterwarnings("ignore:y holds the label -1")
 def test_labels_may_be_of_any_type(family, kind):
     y = targets()[kind]
-    estimator = tiny(family, max_iter=15, learning_rate=0.1, n_components=3).fit(X, y)
+    estimator = quick(family).fit(X, y)
     labels = np.unique(np.asarray(y))
     assert np.array_equal(estimator.classes_, labels)
     assert estimator.predict_proba(X).shape == (30, len(labels))
@@ -439,9 +472,7 @@ def test_labels_may_be_of_any_type(family, kind):
     assert set(predicted) <= set(labels)
     assert estimator.score(X, y) == pytest.approx(np.mean(predicted == np.asarray(y)))
     assert estimator.score(X, y) > 0.5  # labels and classes are in step
-    codes = tiny(family, max_iter=15, learning_rate=0.1, n_components=3).fit_transform(
-        X, np.unique(y, return_inverse=True)[1]
-    )
+    codes = codes_of_classes(family, tuple(np.unique(y, return_inverse=True)[1]))
     np.testing.assert_allclose(estimator.transform(X), codes, rtol=1e-9)
 
 
@@ -581,9 +612,8 @@ def fingerprints(family):
     return found
 
 
-@pytest.fixture(scope="module")
-def elsewhere():
-    here = Path(__file__)
+def test_one_seed_gives_the_same_bits_in_another_process():
+    here = Path(__file__)  # one test for all families, because a process takes longer to begin than to fit
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(here.parent)!r}]\n{FIT_ELSEWHERE}"],
         capture_output=True,
@@ -591,22 +621,19 @@ def elsewhere():
         cwd=here.parents[1],
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@families
-def test_one_seed_gives_the_same_bits_in_another_process(family, elsewhere):
-    assert fingerprints(family) == elsewhere[family.__name__]
+    elsewhere = json.loads(done.stdout.splitlines()[-1])
+    assert {family.__name__: fingerprints(family) for family in FAMILIES} == elsewhere
 
 
 @families
 @pytest.mark.parametrize("batch_size", ["auto", 8])
 def test_a_seed_is_what_makes_fits_alike(family, batch_size):
     def codes(random_state):
-        return tiny(family, batch_size=batch_size, random_state=random_state).fit(X, Y).transform(X)
+        return tiny(family, batch_size=batch_size, random_state=random_state, max_iter=2).fit(X, Y).transform(X)
 
-    assert np.array_equal(codes(0), codes(0))
-    assert not np.allclose(codes(0), codes(1))
+    first = codes(0)
+    assert np.array_equal(first, codes(0))
+    assert not np.allclose(first, codes(1))
     assert not np.allclose(codes(None), codes(None))
     assert np.array_equal(codes(np.int64(5)), codes(5))
 
@@ -713,12 +740,12 @@ def test_what_a_row_of_weight_zero_holds_means_nothing(family):
 def test_a_weight_of_three_is_a_row_thrice_in_a_full_batch(family, task, gaps):
     rows, y = with_gaps() if gaps else X, VALUES if task == "regression" else Y
     index = np.repeat(np.arange(30), WEIGHT.astype(int))
-    weighted = tiny(family, task=task, max_iter=10).fit(rows, y, sample_weight=WEIGHT)
-    repeated = tiny(family, task=task, max_iter=10).fit(rows[index], y[index])
+    weighted = tiny(family, task=task).fit(rows, y, sample_weight=WEIGHT)
+    repeated = tiny(family, task=task).fit(rows[index], y[index])
     np.testing.assert_allclose(weighted.transform(rows), repeated.transform(rows), rtol=1e-7, atol=1e-8)
     np.testing.assert_allclose(weighted.score_samples(rows), repeated.score_samples(rows), rtol=1e-7)
     np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-7)
-    unweighted = tiny(family, task=task, max_iter=10).fit(rows, y)
+    unweighted = tiny(family, task=task).fit(rows, y)
     assert not np.allclose(weighted.transform(rows), unweighted.transform(rows), rtol=1e-3)
 
 
