@@ -132,11 +132,12 @@ def without_row(rows, k):
         *((variant, case) for variant in INTRICATE for case in ("gaps and weights", "a mixed table")),
     ],
 )
-def test_a_stack_trains_each_model_as_if_it_were_alone(variant, case, monkeypatch):
+@pytest.mark.parametrize("max_iter", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_stack_trains_each_model_as_if_it_were_alone(variant, case, max_iter, monkeypatch):
     monkeypatch.setattr(mixed, "FEW", 4)
     rows = {"classes": X, "gaps and weights": GAPS, "a mixed table": MIXED}[case]
     weight = np.linspace(0.5, 2, 43) if case == "gaps and weights" else None
-    make = [VARIANTS[variant](**settings_of(variant, k)) for k in range(4)]
+    make = [VARIANTS[variant](**settings_of(variant, k, max_iter=max_iter)) for k in range(4)]
     if case == "a mixed table":
         make = [e.set_params(likelihood="auto") for e in make]
     data = [
@@ -154,9 +155,10 @@ def test_a_stack_trains_each_model_as_if_it_were_alone(variant, case, monkeypatc
         )
 
 
+@pytest.mark.parametrize("max_iter", [4, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("variant", INTRICATE)
-def test_a_stack_agrees_in_single_precision(variant):
-    make = [VARIANTS[variant](**settings_of(variant, k, precision="float32", max_iter=4)) for k in range(3)]
+def test_a_stack_agrees_in_single_precision(variant, max_iter):
+    make = [VARIANTS[variant](**settings_of(variant, k, precision="float32", max_iter=max_iter)) for k in range(3)]
     data = [(without_row(X, k), without_row(Y, k)) for k in range(3)]
     alone = [VARIANTS[variant](**e.get_params()).fit(*d) for e, d in zip(make, data, strict=True)]
     train_together(make, data)
