@@ -559,7 +559,7 @@ def check_filled(table, filled, values):
 
 
 QUICK = settings(
-    max_examples=100,
+    max_examples=200,
     stateful_step_count=8,
     derandomize=True,
     database=None,
