@@ -191,5 +191,6 @@ def renewed(pool: Any) -> Any:
         return pool.get_reusable_executor(max_workers=pool._max_workers)[0]
     begins = {"initializer": pool._initializer, "initargs": pool._initargs}
     if hasattr(pool, "_mp_context"):
+        begins["max_tasks_per_child"] = pool._max_tasks_per_child
         return type(pool)(pool._max_workers, pool._mp_context, **begins)
     return type(pool)(pool._max_workers, context=pool._context, env=pool._env, **begins)
