@@ -319,7 +319,9 @@ def test_a_fault_of_the_dealer_is_raised(monkeypatch):
         search(RegularizedAutoencoder(**SHORT), RATES)
 
 
-@pytest.mark.parametrize("executor", [3, "loky", ThreadPoolExecutor(1), ProcessPoolExecutor], ids=str)
+@pytest.mark.parametrize(
+    "executor", [3, "loky", ThreadPoolExecutor(1), ProcessPoolExecutor], ids=["number", "name", "threads", "class"]
+)
 def test_what_is_no_executor_of_processes_is_refused(executor):
     with pytest.raises(TypeError, match=r"executor must be a concurrent.futures.Executor of processes, got"):
         on(executor)
