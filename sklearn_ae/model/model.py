@@ -80,7 +80,7 @@ class Model(Stored):
         device = codes.device if isinstance(codes, Tensor) and self.encoding.schema.takes_tensors else None
         cells = evaluated(self.net, readouts.decoded, rows, dtype, self.encoding.decode_restored, device or "cpu")
         if not (cells.sum().isfinite() or cells.isfinite().all()):
-            largest = torch.as_tensor(codes).abs().max().item()
+            largest = max(float(codes.max()), -float(codes.min()))
             raise ValueError(f"codes must be such that finite rows come of them, got numbers of up to {largest:g}")
         return self.encoding.table(cells.numpy() if device is None else cells, like)
 

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, Self, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, r2_score
@@ -18,6 +17,7 @@ from sklearn_ae.model.labels import check_classes, check_label_kind, check_label
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
 from sklearn_ae.tables.containers import with_nan
+from sklearn_ae.tables.sources import as_tensor
 from sklearn_ae.warning import warn
 
 Outputs: TypeAlias = NDArray | Tensor
@@ -230,11 +230,11 @@ class ClassTarget(Target):
             return self.classes[index]
         if self.classes.dtype.kind not in "bif":  # torch can't hold them, or not index them
             return self.classes[index.cpu().numpy()]
-        return torch.from_numpy(self.classes).to(index.device)[index]
+        return as_tensor(self.classes).to(index.device)[index]
 
     def log_probabilities(self, outputs: Outputs) -> Outputs:
         """(n, n_classes) logits -> (n, n_classes) log-probabilities."""
-        logarithms = torch.as_tensor(outputs).log_softmax(1)
+        logarithms = as_tensor(outputs).log_softmax(1)
         # A probability that rounds to 1 has the logarithm 0, so that both agree in single precision as well.
         logarithms.masked_fill_(logarithms.exp() == 1, 0)
         return logarithms if isinstance(outputs, Tensor) else logarithms.numpy()

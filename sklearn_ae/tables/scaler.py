@@ -17,7 +17,7 @@ from sklearn.utils import assert_all_finite
 from torch import Tensor
 
 from sklearn_ae.tables.interpolation import TensorCurve
-from sklearn_ae.tables.sources import Source, blocks, on_host
+from sklearn_ae.tables.sources import Source, as_tensor, blocks, on_host
 from sklearn_ae.warning import warn
 
 CONSTANT = 1e-13  # a column whose standard deviation is below this fraction of its mean varies by rounding only
@@ -120,7 +120,7 @@ class Scaler:
 
     def encode_block(self, cells: NDArray | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """Return the same of some rows, (n, n_cells), on the device of a tensor and on the CPU for an array."""
-        cells = _tensor_of(cells)
+        cells = as_tensor(cells)
         x = self.standardised(cells, dtype)
         if isfinite(x.sum().item()):
             return x, None
@@ -289,15 +289,6 @@ class Scale:
 
     from_moments: Callable[[NDArray, NDArray, NDArray], tuple[NDArray, NDArray]]
     curve: Callable[[Source, NDArray | None, int], Curve] | None = None
-
-
-def _tensor_of(cells: NDArray | Tensor) -> Tensor:
-    """Return cells as a tensor, without a copy where torch takes the memory of an array."""
-    if isinstance(cells, Tensor):
-        return cells
-    if not (cells.flags.c_contiguous and cells.flags.writeable):
-        cells = cells.copy()  # torch takes no array that is read-only or has negative strides
-    return torch.from_numpy(cells)
 
 
 def _per_column(mean: NDArray, variance: NDArray, all_missing: NDArray) -> tuple[NDArray, NDArray]:

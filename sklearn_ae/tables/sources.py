@@ -326,6 +326,15 @@ def on_host(cells: NDArray | Tensor) -> NDArray:
     return cells.cpu().numpy() if isinstance(cells, Tensor) else cells
 
 
+def as_tensor(cells: NDArray | Tensor) -> Tensor:
+    """Return cells as a tensor, without a copy where torch takes the memory of an array."""
+    if isinstance(cells, Tensor):
+        return cells
+    if not (cells.flags.c_contiguous and cells.flags.writeable):
+        cells = cells.copy()  # torch takes no array that is read-only or has negative strides
+    return torch.from_numpy(cells)
+
+
 def blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     """Return slices of rows that hold about ``BLOCK`` cells each."""
     size = max(1, BLOCK // max(1, shape[1]))
@@ -341,7 +350,7 @@ def _doubles(cells: NDArray | Tensor) -> Tensor:
 
 def _block_moments(cells: Tensor, weight: NDArray[np.float64] | None) -> tuple[NDArray, ...]:
     """Return sum of weights, mean, sum of squared deviations, and gaps of each column; overwrites float64 cells."""
-    weights = cells.new_ones(len(cells)) if weight is None else torch.from_numpy(weight).to(cells)
+    weights = cells.new_ones(len(cells)) if weight is None else as_tensor(weight).to(cells)
     known = (cells == cells).to(cells) if cells.sum().isnan() else None  # noqa: PLR0124 - does not hold for NaN
     counted = weights.sum().expand(cells.shape[1]) if known is None else weights @ known
     if known is not None:

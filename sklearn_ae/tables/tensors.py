@@ -10,7 +10,7 @@ from sklearn import get_config
 from torch import Tensor
 
 from sklearn_ae.tables.containers import Container, RowsContainer
-from sklearn_ae.tables.sources import Source
+from sklearn_ae.tables.sources import Source, as_tensor
 
 DTYPES: dict[torch.dtype, np.dtype] = {torch.float64: np.dtype(np.float64), torch.float32: np.dtype(np.float32)}
 
@@ -85,7 +85,7 @@ class Tensors(Source):
         return bool(self.tensor.isnan().any())
 
     def _at(self, index: NDArray) -> Tensor:
-        return self.tensor.index_select(0, torch.from_numpy(np.asarray(index)).to(self.tensor.device))
+        return self.tensor.index_select(0, as_tensor(np.asarray(index)).to(self.tensor.device))
 
 
 class TensorContainer(RowsContainer):

@@ -95,7 +95,7 @@ def _for_numpy(values: Tensor) -> Tensor:
 
 def _concatenated(chunks: Iterable[Tensor], n: int, dtype: Any) -> Tensor:
     """Return chunks of ``n`` rows in all as one tensor, with no second copy in memory."""
-    whole, start = torch.empty(0), 0
+    whole, start = torch.empty(0, device="cpu"), 0
     for chunk in chunks:
         if start == 0:
             whole = chunk.new_empty(n, *chunk.shape[1:], dtype=_torch_dtype(dtype))
