@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_ae.modules.autoencoder import Autoencoder as Autoencoder
 from sklearn_ae.objectives.terms import Batch as Batch
 from sklearn_ae.tables.encoding import Encoding
-from sklearn_ae.tables.sources import Source
+from sklearn_ae.tables.sources import Source, as_tensor
 from sklearn_ae.training.batches import EncodedRows as EncodedRows
 from sklearn_ae.training.batches import Rows
 from sklearn_ae.training.net import AutoencoderNet
@@ -29,8 +29,7 @@ def rows_of(source: Source, encoding: Encoding, net: AutoencoderNet) -> EncodedR
 
 def rows_with(values: NDArray | Tensor, net: AutoencoderNet) -> Rows:
     """Return rows whose ``x`` are codes or cells, in the dtype and on the device of a net's module."""
-    values = torch.from_numpy(np.require(values, requirements="W")) if isinstance(values, np.ndarray) else values
-    return Rows(Batch(values.to(next(net.module_.parameters()))))
+    return Rows(Batch(as_tensor(values).to(next(net.module_.parameters()))))
 
 
 def code(module: Autoencoder, batch: Batch) -> Tensor:

@@ -17,6 +17,7 @@ from sklearn_ae.model.labels import check_classes, check_label_kind, check_label
 from sklearn_ae.objectives import terms
 from sklearn_ae.objectives.terms import Term
 from sklearn_ae.tables.containers import with_nan
+from sklearn_ae.tables.scaler import FAR
 from sklearn_ae.tables.sources import as_tensor
 from sklearn_ae.warning import warn
 
@@ -324,9 +325,18 @@ class ValueTarget(Target):
         """(n, n_members, 1) -> (n, 1): mean outputs."""
         return outputs.mean(1)
 
+    @property
+    def needs_double(self) -> bool:
+        """Whether single precision can't tell the values apart, far from 0, or can't hold them."""
+        smallest, largest = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+        return abs(self.location) > FAR * self.spread or not FAR * smallest <= self.spread <= largest / FAR
+
     def predict(self, outputs: Outputs) -> Any:
-        """(n, 1) outputs -> (n,) values."""
-        return outputs[:, 0] * self.spread + self.location
+        """(n, 1) outputs -> (n,) values, in the precision of the outputs if that is enough."""
+        outputs = outputs[:, 0]
+        if self.needs_double:
+            outputs = outputs.double() if isinstance(outputs, Tensor) else outputs.astype(np.float64)
+        return outputs * self.spread + self.location
 
     def score(self, y: NDArray, prediction: NDArray, weight: NDArray | None) -> float:
         """Return the coefficient of determination on labelled rows."""

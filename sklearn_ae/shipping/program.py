@@ -18,7 +18,7 @@ from sklearn_ae.model.targets import Target, ValueTarget
 from sklearn_ae.shipping.ports import ports_of
 from sklearn_ae.shipping.rows import Rows
 from sklearn_ae.tables.interpolation import TensorCurve
-from sklearn_ae.tables.scaler import FAR, Curve, Scaler
+from sklearn_ae.tables.scaler import Curve, Scaler
 
 Results: TypeAlias = Tensor | tuple[Tensor, ...]
 
@@ -116,9 +116,8 @@ def _predictions(program: Program, batch: Batch) -> Results:
 def _values(parts: list[ValueTarget], outputs: Sequence[Tensor]) -> Tensor:
     """Return the values of columns of y, (n, n_columns), in single precision if all of them are near 0."""
     scaled = [output.double() * part.spread + part.location for part, output in zip(parts, outputs, strict=True)]
-    is_far = any(abs(part.location) > FAR * part.spread for part in parts)
     values = torch.cat(scaled, 1)
-    return values if is_far else values.float()
+    return values if any(part.needs_double for part in parts) else values.float()
 
 
 def _labels(part: Target, logits: Tensor) -> Tensor:

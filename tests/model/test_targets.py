@@ -15,6 +15,7 @@ from sklearn_ae.model.labels import check_labeled, check_target, is_unlabeled
 from sklearn_ae.model.learned_target import TARGETS
 from sklearn_ae.model.targets import NoTarget, ValueTarget
 from sklearn_ae.objectives import terms
+from tests.families import families
 from tests.families import tiny as families_tiny
 
 N = 12
@@ -300,6 +301,19 @@ def test_many_classes_that_are_announced_are_no_reason_for_a_warning():
         warnings.simplefilter("error")
         estimator.partial_fit(X, np.arange(30) % 3, classes=np.arange(40))
         estimator.score(X, np.arange(30) % 3)
+
+
+@families
+@pytest.mark.parametrize(("location", "spread"), [(1e9, 1.0), (0.0, 1e-60), (0.0, 1e60), (5e3, 1e-3)])
+def test_values_that_single_precision_cannot_hold_are_predicted_in_double(family, location, spread):
+    rows = np.random.RandomState(0).normal(size=(60, 3)).astype(np.float32)
+    near = rows[:, 0].astype(np.float64)
+    settings = {"task": "regression", "max_iter": 40, "learning_rate": 0.05}
+    expected = families_tiny(family, **settings).fit(rows, near)
+    model = families_tiny(family, **settings).fit(rows, location + spread * near)
+    assert model.predict(rows).dtype == np.float64
+    assert model.score(rows, location + spread * near) == pytest.approx(expected.score(rows, near), abs=1e-3)
+    assert expected.predict(rows).dtype == np.float32
 
 
 def test_values_must_be_numbers():
