@@ -138,7 +138,8 @@ def _squared_errors(
 def _corrected(error: Tensor, squared: Tensor, count: Tensor) -> Tensor:
     """Return squared errors from those of training cells, and from sums over unseen cells, each (n_scaled,)."""
     prior = FEW_CELLS * error.mean()
-    ratio = (squared.sum() + prior) / ((error * count).sum() + prior)  # of all columns: how optimistic training is
+    expected = (error * count).sum() + prior
+    ratio = torch.where(expected > 0, (squared.sum() + prior) / expected, 1.0)  # how optimistic training is
     return (squared + PRIOR_CELLS * error * ratio) / (count + PRIOR_CELLS)
 
 

@@ -70,9 +70,10 @@ class Ranges:
 
 def _between(cells: Tensor, low: NDArray[np.float64], high: NDArray[np.float64]) -> Tensor:
     """Return cells, (n, n_cells), of which the first d have bounds, each (d,); NaN is no bound."""
-    none = np.full((2, cells.shape[1] - len(low)), np.nan)
-    lowest, highest = torch.from_numpy(np.concatenate([[low, high], none], axis=1)).to(cells)
-    return cells.fmax(lowest).fmin(highest)
+    bounds = np.stack([np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)])
+    none = np.repeat([[-np.inf], [np.inf]], cells.shape[1] - len(low), axis=1)
+    lowest, highest = torch.from_numpy(np.concatenate([bounds, none], axis=1)).to(cells)
+    return cells.clamp(lowest, highest)  # a cell that is NaN stays so, and is noticed
 
 
 def _decimals(values: NDArray) -> int:

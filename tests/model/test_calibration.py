@@ -59,6 +59,14 @@ def test_drawn_categories_agree_with_the_truth_as_often_as_with_each_other(cells
     assert (draws == truth).mean() == pytest.approx((draws[1:] == draws[:-1]).mean(), abs=0.05)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("validation", [[[0.1, 300.0]], [[0.1, 300.0], [0.3, np.nan]]])
+def test_a_column_without_errors_in_training_has_finite_noise(validation, members):
+    """A fit to one row has none. A noise that is NaN would put draws on the bounds of the columns."""
+    model = tiny(n_members=members).fit([[0.1, 300.0]], X_val=np.array(validation))
+    assert model.model_.inference.calibration.errors.isfinite().all()
+
+
 @pytest.mark.parametrize("gaps", [False, True])
 def test_unseen_cells_are_missing_for_the_training(gaps):
     x = torch.rand(500, 4, generator=generator(0)) + 1

@@ -19,6 +19,14 @@ def ranges_of(rows, weight=None):
     return Ranges.fit(Array(rows), weight, rows)
 
 
+def test_a_cell_that_is_no_number_stays_so():
+    """It is a fault of who made it, and would be hidden by a bound."""
+    ranges = ranges_of(np.array([[1.0, 2.0], [3.0, 2.5]]))
+    cells = torch.tensor([[NAN, 7.0], [0.0, NAN]], dtype=torch.float64)
+    for found in (ranges.with_sign(cells), ranges.within(cells), ranges.as_values(cells)):
+        assert torch.equal(found.isnan(), cells.isnan())
+
+
 @pytest.mark.parametrize(
     ("values", "decimals"),
     [
