@@ -1,4 +1,5 @@
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # with several test processes, more threads only wait for each other
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # or scikit-learn skips its checks of array API input
@@ -14,3 +15,11 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(n_threads)
+
+
+@pytest.fixture
+def sigint():
+    """An interrupt raises KeyboardInterrupt, also in a job in the background, which may ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

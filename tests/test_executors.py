@@ -10,13 +10,17 @@ import time
 import warnings
 from collections import Counter
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+import torch
 from joblib.externals.loky import get_reusable_executor
+from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_iris
 from sklearn.exceptions import FitFailedWarning
@@ -31,6 +35,7 @@ from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
 from sklearn_ae.parallel import dealer, shares, workers
 from sklearn_ae.parallel.board import Board, Reported
 from sklearn_ae.parallel.conductor import Aborted
+from sklearn_ae.tables.sources import Array
 from tests.families import families
 
 X, Y = load_iris(return_X_y=True)
@@ -56,13 +61,15 @@ class Here(Executor):
         self.tasks = []  # of each share
         self.hows = []
         self.stored = []
+        self.sizes = []  # of the shares, in bytes
         self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="workers")
 
     def submit(self, fn, *args):
-        tasks, how = pickle.loads(args[0], buffers=args[1:])
+        tasks, how = shares.unpacked(*args)
         self.tasks.append(tasks)
         self.hows.append(how)
-        self.stored.append(args[1:])
+        self.stored.append(args[2:])
+        self.sizes.append(len(args[0]))
         if self.dies(tasks, how):
             future = Future()
             future.set_exception(MemoryError("the worker died"))
@@ -187,47 +194,90 @@ def test_no_worker_has_nothing_to_do_while_another_has_much():
 # How data travel
 
 
-def test_large_arrays_travel_by_themselves_and_small_ones_with_the_tasks(monkeypatch):
+N = 20_000
+RANDOM = np.random.RandomState(0)
+TABLES = {
+    "array": RANDOM.normal(size=(N, 4)),
+    "Fortran": np.asfortranarray(RANDOM.normal(size=(N, 4))),
+    "strided": RANDOM.normal(size=(2 * N, 8))[::2, ::2],
+    "read-only": np.broadcast_to(RANDOM.normal(size=4), (N, 4)),
+    "frame": pd.DataFrame(
+        {
+            "number": RANDOM.normal(size=N),
+            "category": pd.Categorical(RANDOM.choice(list("xyz"), size=N)),
+            "gaps": pd.array(np.where(RANDOM.uniform(size=N) < 0.1, None, 3), dtype="Int64"),
+            "text": RANDOM.choice(["u", None], size=N),
+        }
+    ),
+    "polars": pl.DataFrame({"number": RANDOM.normal(size=N), "text": ["u", None] * (N // 2)}),
+    "sparse": sparse.random(N, 20, 0.2, format="csr", random_state=0),
+    "tensor": torch.from_numpy(RANDOM.normal(size=(N, 4))),
+    "source": Array(RANDOM.normal(size=(N, 4))),
+}
+every_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+
+
+@every_table
+def test_a_table_travels_once_for_all_shares(table, monkeypatch):
     store, n_bytes = workers.Workers.store, []
     monkeypatch.setattr(
         workers.Workers, "store", lambda self, buffer: n_bytes.append(buffer.nbytes) or store(self, buffer)
     )
-    large = np.random.RandomState(0).normal(size=(4000, 4))
-    labels = np.arange(4000) % 2
     with on(executor := Here(), n_jobs=2):
-        cross_val_score(RegularizedAutoencoder(**SHORT), large, labels, cv=6)
-    assert [len(stored) for stored in executor.stored] == [1] * 3
-    assert {stored[0].ctypes.data for stored in executor.stored} == {large.ctypes.data}
-    assert n_bytes == [large.nbytes]
+        joblib.Parallel()(joblib.delayed(_itself)(table) for _ in range(12))
+    assert len(executor.stored) >= 6
+    assert len(n_bytes) == len(executor.stored[0])
+    assert 0 < sum(n_bytes) < 1.2 * len(pickle.dumps(table)) + 1000
+    assert max(executor.sizes) < shares.LARGE
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        np.asfortranarray(np.random.RandomState(0).normal(size=(30_000, 4))),
-        np.random.RandomState(0).normal(size=(60_000, 8))[::2, ::2],
-        pd.DataFrame(
-            {"a": np.arange(30_000.0), "b": pd.Categorical(["x", "y", "z"] * 10_000), "c": ["u", None, "v"] * 10_000}
-        ),
-    ],
-    ids=["Fortran", "strided", "frame"],
-)
+def test_tasks_of_a_share_have_one_table_and_small_ones_travel_with_them():
+    table, labels = TABLES["array"], np.arange(10)
+    with on(executor := Here(1)):
+        joblib.Parallel()(joblib.delayed(_itself)((k, labels)[1], table) for k in range(4))
+    [tasks] = executor.tasks
+    arrived = [args for task in tasks for _, args, _ in task.items]
+    assert all(own is arrived[0][1] for _, own in arrived)
+    assert [part.nbytes for part in executor.stored[0]][1:] == [table.nbytes]
+
+
+@every_table
 def test_tables_arrive_as_they_are(table):
     with on(Here(1)):
         [arrived] = joblib.Parallel()(joblib.delayed(_itself)(one) for one in [table])
     assert arrived is not table
+    assert type(arrived) is type(table)
+    values = [
+        np.asarray(t[:] if isinstance(t, Array) else t.toarray() if sparse.issparse(t) else t) for t in (arrived, table)
+    ]
+    assert pd.DataFrame(values[0]).equals(pd.DataFrame(values[1]))
     if isinstance(table, pd.DataFrame):
         pd.testing.assert_frame_equal(arrived, table)
-    else:
-        assert np.array_equal(arrived, table)
 
 
 def _sum_of_copy(table):
     return table.sum()
 
 
-def _itself(table):
+def _itself(table, *others):
     return table
+
+
+@dataclass(frozen=True)
+class Unhashable:
+    """Has a hash by its class, but none by its value."""
+
+    value: list
+
+
+@pytest.mark.parametrize(
+    "value", [[{1}], slice(3), Unhashable([1]), np.arange(100_000.0)], ids=["set", "slice", "class", "array"]
+)
+def test_any_parameter_of_any_estimator_is_dealt_with(value):
+    with on(executor := Here()):
+        found = cross_val_score(make_pipeline(Failing(mark=value), StandardScaler(), LogisticRegression()), X, Y, cv=3)
+    assert np.isfinite(found).all()
+    assert sum(map(len, executor.tasks)) == 3
 
 
 # What goes wrong
@@ -399,20 +449,29 @@ def test_a_bar_shows_the_epochs_of_all_processes(processes, capsys):
     assert "together=6" in last
 
 
-def test_an_interrupt_ends_the_fits_on_processes(processes):
-    endless = RegularizedAutoencoder(**{**SHORT, "max_iter": 10_000_000})
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may ignore interrupts
-    timer = threading.Timer(3, _thread.interrupt_main)
-    timer.start()
-    try:
-        with on(processes), pytest.raises(KeyboardInterrupt):
-            cross_val_score(endless, X, Y, cv=5)
-    finally:
-        timer.cancel()
-        signal.signal(signal.SIGINT, before)
-    start = time.monotonic()
-    assert processes.submit(os.getpid).result() != os.getpid()
-    assert time.monotonic() - start < 2
+class Marking(Callback):
+    """Makes a file in the first epoch."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_epoch_end(self, net, **settings):
+        Path(self.path).touch()
+
+
+def test_an_interrupt_ends_the_fits_on_processes(processes, sigint, tmp_path):
+    begun = tmp_path / "begun"
+
+    def interrupt():
+        while not begun.exists():
+            time.sleep(0.05)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    endless = RegularizedAutoencoder(**{**SHORT, "max_iter": 10_000_000}, callbacks=[Marking(str(begun))])
+    with on(processes), pytest.raises(KeyboardInterrupt):
+        cross_val_score(endless, X, Y, cv=5)
+    assert processes.submit(os.getpid).result(timeout=10) != os.getpid()
 
 
 def test_a_killed_process_is_survived(processes, tmp_path):

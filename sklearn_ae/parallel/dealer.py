@@ -9,11 +9,9 @@ from math import ceil
 from threading import Condition, Thread
 from typing import Any
 
-import numpy as np
-
 from sklearn_ae.parallel.board import Board
 from sklearn_ae.parallel.conductor import Callback, Task
-from sklearn_ae.parallel.shares import InStacks, Report, WithoutTraining, kind_of, packed, run_share
+from sklearn_ae.parallel.shares import InStacks, Packer, Report, WithoutTraining, kind_of, run_share
 from sklearn_ae.parallel.workers import Workers
 from sklearn_ae.training.progress import Progress
 
@@ -70,7 +68,7 @@ class Dealer:
         self._pending: dict[Hashable, deque[tuple[Task, Callback]]] = {}
         self._again: deque[_Share] = deque()
         self._running: dict[Future[bytes], _Share] = {}
-        self._stored: dict[tuple[int, int], tuple[memoryview, Any]] = {}
+        self._packer = Packer(workers.store)
         self._all_in = False  # whether the submitter waits for results
         self._over = False
         workers.begin()
@@ -91,7 +89,7 @@ class Dealer:
             yield
         finally:
             self._note(all_in=False)
-            self._stored = {}  # the user may change the data before the next call
+            self._packer = Packer(self.workers.store)  # the user may change the data before the next call
 
     def end(self) -> None:
         """Abort all tasks, and wait for workers that can be asked to stop."""
@@ -156,8 +154,8 @@ class Dealer:
 
     def _send(self, share: _Share) -> None:
         try:
-            data, stored = packed([task for task, _ in share.tasks], share.how(self.workers), self._store)
-            future = self.workers.submit(run_share, data, *stored)
+            packed = self._packer.packed([task for task, _ in share.tasks], share.how(self.workers))
+            future = self.workers.submit(run_share, *packed)
         except Exception as error:
             share.end(error, [])
         else:
@@ -167,13 +165,6 @@ class Dealer:
     def _wake(self, future: "Future[bytes]") -> None:
         with self._changed:
             self._changed.notify_all()
-
-    def _store(self, buffer: memoryview) -> Any:
-        """Store a buffer once, and keep its memory as long as it is known by its address."""
-        key = np.frombuffer(buffer, np.uint8).ctypes.data, buffer.nbytes
-        if key not in self._stored:
-            self._stored[key] = buffer, self.workers.store(buffer)
-        return self._stored[key][1]
 
     def _conclude(self, share: _Share, future: "Future[bytes]") -> None:
         try:

@@ -1,5 +1,6 @@
 """A share of the tasks of a search: how it travels to a worker, and how the worker runs it."""
 
+import io
 import pickle
 import traceback
 from collections import Counter
@@ -8,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 import cloudpickle
@@ -20,7 +22,8 @@ from sklearn_ae.parallel.conductor import Conductor, Outcome, Task
 from sklearn_ae.training.loop import DRIVER
 from sklearn_ae.training.progress import Progress
 
-LARGE = 1 << 16  # bytes of a buffer that travels by itself, once for all shares
+LARGE = 1 << 16  # bytes of a buffer or table that travels by itself, once for all shares
+NOWHERE: Mapping[int, tuple[int, int]] = MappingProxyType({})
 
 
 class MappedFile(NamedTuple):
@@ -40,36 +43,80 @@ class Report(NamedTuple):
 # Where the share is made
 
 
-def packed(tasks: Sequence[Task], how: Any, store: Callable[[memoryview], Any]) -> tuple[bytes, list[Any]]:
-    """Pickle tasks.
+class Packer:
+    """Pickles shares of tasks, in which tables and other large buffers stand for what is stored once for all shares.
 
     Parameters
     ----------
-    tasks : sequence of callables
-        The tasks.
-    how : object
-        What else the worker needs.
     store : callable
         ``(buffer) -> stored``: takes a large buffer, and returns what the worker gets instead.
-
-    Returns
-    -------
-    share : bytes
-        The tasks without large buffers.
-    stored : list
-        What stands for the buffers.
     """
-    stored = []
 
-    def keep_in_share(buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < LARGE:
-            return True
-        stored.append(store(raw))
-        return False
+    def __init__(self, store: Callable[[memoryview], Any]) -> None:
+        self.store = store
+        # With what is known by its address or id goes the object itself: no other one is there as long as it lives.
+        self._buffers: dict[tuple[int, int], tuple[memoryview, Any]] = {}
+        self._tables: dict[int, tuple[Any, list[Any]]] = {}
 
-    share = cloudpickle.dumps((list(tasks), how), protocol=5, buffer_callback=keep_in_share)
-    return share, stored
+    def packed(self, tasks: Sequence[Task], how: Any) -> list[Any]:
+        """Return the arguments of ``run_share``: tasks, and how they are run."""
+        stored: list[Any] = []
+        places: dict[int, tuple[int, int]] = {}
+        for table in filter(_is_table, _given(tasks)):
+            if id(table) not in places and (parts := self._parts(table)):
+                places[id(table)] = len(stored), len(stored) + len(parts)
+                stored += parts
+        buffers: list[Any] = []
+        share = self._pickled((list(tasks), how), buffers, places)
+        return [share, len(stored), *stored, *buffers]
+
+    def _parts(self, table: Any) -> list[Any]:
+        """Return what is stored of a table, its pickle and buffers; nothing of a small one."""
+        if id(table) not in self._tables:
+            buffers: list[Any] = []
+            data = self._pickled(table, buffers)
+            parts = [self.store(memoryview(data)), *buffers] if buffers or len(data) >= LARGE else []
+            self._tables[id(table)] = table, parts
+        return self._tables[id(table)][1]
+
+    def _pickled(self, value: Any, buffers: list[Any], places: Mapping[int, tuple[int, int]] = NOWHERE) -> bytes:
+        def keep_inside(buffer: pickle.PickleBuffer) -> bool:
+            raw = buffer.raw()
+            if raw.nbytes >= LARGE:
+                buffers.append(self._stored(raw))
+            return raw.nbytes < LARGE
+
+        file = io.BytesIO()
+        _Pickler(file, places, keep_inside).dump(value)
+        return file.getvalue()
+
+    def _stored(self, buffer: memoryview) -> Any:
+        key = np.frombuffer(buffer, np.uint8).ctypes.data, buffer.nbytes
+        if key not in self._buffers:
+            self._buffers[key] = buffer, self.store(buffer)
+        return self._buffers[key][1]
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Pickles tables that have a place among the stored ones as this place."""
+
+    def __init__(self, file: io.BytesIO, places: Mapping[int, tuple[int, int]], buffer_callback: Any) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+        self.places = places
+
+    def persistent_id(self, value: Any) -> tuple[int, int] | None:
+        return self.places.get(id(value))
+
+
+def _given(tasks: Sequence[Task]) -> Iterator[Any]:
+    """Yield the arguments of the functions that tasks of joblib call."""
+    for task in tasks:
+        for _, args, kwargs in getattr(task, "items", ()):
+            yield from (*args, *kwargs.values())
+
+
+def _is_table(value: Any) -> bool:
+    return hasattr(value, "shape")
 
 
 def kind_of(task: Task) -> Hashable:
@@ -78,7 +125,7 @@ def kind_of(task: Task) -> Hashable:
     It is made of the parameters of the first estimator in the arguments of the task, without those that may differ in a
     stack. A candidate of a search is a mapping of some of these parameters.
     """
-    given = [value for _, args, kwargs in getattr(task, "items", ()) for value in (*args, *kwargs.values())]
+    given = [*_given([task])]
     settings: dict[str, Any] = {}
     for estimator in islice(filter(_is_estimator, given), 1):
         settings.update(_settings("", estimator))
@@ -86,7 +133,11 @@ def kind_of(task: Task) -> Hashable:
         if isinstance(candidate, Mapping) and candidate.keys() <= settings.keys():
             for name, value in candidate.items():
                 settings.update(_settings(name, value) if _is_estimator(value) else {name: value})
-    return frozenset((name, _meaning(value)) for name, value in settings.items() if not _varies(name, settings))
+    same = [(name, value) for name, value in settings.items() if not _varies(name, settings)]
+    try:
+        return frozenset((name, _meaning(value)) for name, value in same)
+    except TypeError:  # a value can't be hashed
+        return id(task)
 
 
 def _is_estimator(value: Any) -> bool:
@@ -108,6 +159,8 @@ def _varies(name: str, settings: Mapping[str, Any]) -> bool:
 def _meaning(value: Any) -> Hashable:
     if isinstance(value, list | tuple):  # may contain estimators, as the steps of a pipeline do
         return tuple(map(_meaning, value))
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return value.shape, value.dtype.str, hash(value.tobytes())
     if _is_estimator(value):
         return cast(Hashable, type(value))
     return meaning(value)
@@ -116,11 +169,21 @@ def _meaning(value: Any) -> Hashable:
 # Where it is run
 
 
-def run_share(share: bytes, *stored: Any) -> bytes:
-    """Run a share of tasks, and return a pickled report, or a pickled error."""
+def run_share(share: bytes, n_of_tables: int, *stored: Any) -> bytes:
+    """Run a share of tasks, and return a pickled report, or a pickled error.
+
+    Parameters
+    ----------
+    share : bytes
+        The tasks and how they are run, pickled without tables and large buffers.
+    n_of_tables : int
+        How many of the stored parts are those of tables. The others are buffers of the share.
+    *stored
+        What is stored.
+    """
     report: Report | BaseException
     try:
-        tasks, how = pickle.loads(share, buffers=map(_opened, stored))
+        tasks, how = unpacked(share, n_of_tables, *stored)
         report = how.run(tasks)
     except BaseException as error:
         error.add_note("On a worker:\n" + "".join(traceback.format_exception(error)))
@@ -129,6 +192,28 @@ def run_share(share: bytes, *stored: Any) -> bytes:
         return cloudpickle.dumps(report)
     except Exception as error:
         return cloudpickle.dumps(RuntimeError(f"results and errors must be picklable, got {error!r}"))
+
+
+def unpacked(share: bytes, n_of_tables: int, *stored: Any) -> tuple[list[Task], Any]:
+    """Return the tasks, and how they are run; parameters as for ``run_share``."""
+    parts = [_opened(part) for part in stored]
+    unpickled: tuple[list[Task], Any] = _Unpickler(io.BytesIO(share), parts[:n_of_tables], parts[n_of_tables:]).load()
+    return unpickled
+
+
+class _Unpickler(pickle.Unpickler):
+    """Unpickles a share, and each of its tables once."""
+
+    def __init__(self, file: io.BytesIO, of_tables: Sequence[Any], buffers: Sequence[Any]) -> None:
+        super().__init__(file, buffers=buffers)
+        self.of_tables = of_tables
+        self.tables: dict[tuple[int, int], Any] = {}
+
+    def persistent_load(self, place: tuple[int, int]) -> Any:
+        if place not in self.tables:
+            data, *buffers = self.of_tables[slice(*place)]
+            self.tables[place] = pickle.loads(data, buffers=buffers)
+        return self.tables[place]
 
 
 def _opened(stored: Any) -> Any:
