@@ -17,6 +17,15 @@ def _one_thread():
     torch.set_num_threads(n_threads)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _every_warning():
+    """Torch warns at every occasion, or only the first test of a process would meet its warnings."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
 @pytest.fixture
 def sigint():
     """An interrupt raises KeyboardInterrupt, also in a job in the background, which may ignore interrupts."""

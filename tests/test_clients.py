@@ -173,7 +173,8 @@ def test_data_travel_to_the_workers_of_a_cluster_once(executor, monkeypatch):
     with joblib.parallel_config(backend="sklearn_ae", executor=executor, n_jobs=2):
         found = joblib.Parallel()(joblib.delayed(np.sum)(table) for _ in range(12))
     assert found == [table.sum()] * 12
-    assert stored[1:] == [table.nbytes]  # after its pickle without the numbers
+    assert len(stored) == 2  # the numbers, and the pickle without them
+    assert max(stored) == table.nbytes
 
 
 def test_a_killed_worker_of_a_cluster_is_survived(executor, tmp_path):

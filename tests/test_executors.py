@@ -19,7 +19,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from joblib.externals.loky import get_reusable_executor
+from loky import get_reusable_executor
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.datasets import load_iris
@@ -491,9 +491,17 @@ class Killing(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Waiting(Callback):
+    """Is still at work when the other share kills its process."""
+
+    def on_epoch_end(self, net, **settings):
+        if len(net.history) == 3:
+            time.sleep(1)
+
+
 @pytest.mark.slow
 def test_fits_that_kill_two_processes_fail_and_others_of_their_pool_do_not(processes, capsys):
-    grid = [{"n_components": [2]}, {"n_components": [1], "callbacks": [[Killing()]]}]
+    grid = [{"n_components": [2], "callbacks": [[Waiting()]]}, {"n_components": [1], "callbacks": [[Killing()]]}]
     estimator = RegularizedAutoencoder(**{**SHORT, "max_iter": 40})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

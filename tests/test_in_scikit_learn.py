@@ -633,6 +633,9 @@ def test_a_file_can_be_memory_mapped(family, tmp_path):
     joblib.dump(estimator, tmp_path / "estimator.joblib")
     mapped = joblib.load(tmp_path / "estimator.joblib", mmap_mode="r")
     assert all_answers(mapped) == all_answers(estimator)
+    mapped.save(tmp_path / "estimator.ae")
+    assert all_answers(family.load(tmp_path / "estimator.ae")) == all_answers(estimator)
+    mapped.to_onnx(tmp_path / "estimator.onnx")
 
 
 @families

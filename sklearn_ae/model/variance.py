@@ -12,6 +12,7 @@ from sklearn_ae.likelihoods.categories import FEW
 from sklearn_ae.likelihoods.mixed import Numeric, table_likelihood
 from sklearn_ae.model.samples import Encoding, Samples
 from sklearn_ae.modules.linear import Components
+from sklearn_ae.tables.sources import as_tensor
 
 MAX_ROWS = 5_000
 MAX_CELLS = 1 << 24
@@ -45,7 +46,7 @@ def n_explaining(inputs: NDArray[np.float64], weight: NDArray[np.float64], share
     """(n, d), (n,) -> (): the smallest number of principal components that explain a share of the variance."""
     if not inputs.size:
         return 1
-    variance = Components.of(torch.from_numpy(inputs), torch.from_numpy(weight), min(inputs.shape)).variance.numpy()
+    variance = Components.of(torch.from_numpy(inputs), as_tensor(weight), min(inputs.shape)).variance.numpy()
     return 1 + int(np.searchsorted(np.cumsum(variance), share * variance.sum(), side="right"))
 
 
@@ -59,7 +60,7 @@ def _inputs(samples: Samples, weight: NDArray[np.float64], encoding: Encoding) -
         return np.zeros((len(x), 0))
     likelihood = table_likelihood(cast(Mapping[type[Numeric], int], layout.numeric), few).double()
     known = torch.ones_like(x) if observed is None else observed.double()
-    x, known = x[:, :n_cells], known[:, :n_cells] * torch.from_numpy(weight).unsqueeze(1)
+    x, known = x[:, :n_cells], known[:, :n_cells] * as_tensor(weight).unsqueeze(1)
     likelihood.initial_output(x, known)
     return _centred(likelihood.embed(x), likelihood.per_input(known)).numpy()
 

@@ -170,7 +170,7 @@ def _meaning(value: Any) -> Hashable:
 
 
 def run_share(share: bytes, n_of_tables: int, *stored: Any) -> bytes:
-    """Run a share of tasks, and return a pickled report, or a pickled error.
+    """Run a share of tasks.
 
     Parameters
     ----------
@@ -180,6 +180,11 @@ def run_share(share: bytes, n_of_tables: int, *stored: Any) -> bytes:
         How many of the stored parts are those of tables. The others are buffers of the share.
     *stored
         What is stored.
+
+    Returns
+    -------
+    report : bytes
+        The pickled report or error.
     """
     report: Report | BaseException
     try:

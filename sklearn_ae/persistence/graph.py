@@ -116,6 +116,7 @@ def _refused(thing: Any, path: str) -> str:
 
 
 def _write_array(encoder: Encoder, thing: NDArray, path: str) -> list[Any]:
+    thing = thing.view(np.ndarray) if type(thing) is np.memmap else thing
     if type(thing) is np.ndarray and thing.dtype.kind in NUMBERS and thing.dtype.itemsize <= 8:
         return ["array", encoder.array(thing)]
     if type(thing) is np.ndarray and thing.dtype.kind in "OU":

@@ -92,7 +92,7 @@ class Rows(nn.Module):
             "high": np.array(high),
         }
         for name, values in buffers.items():
-            self.register_buffer(name, torch.from_numpy(values))
+            self.register_buffer(name, torch.tensor(values, device="cpu"))
         self.are_plain = not any(isinstance(column, IntegerColumn | BooleanColumn) for column in columns)
 
     def cells(self, X: Tensor) -> Tensor:

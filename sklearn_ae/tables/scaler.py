@@ -161,12 +161,12 @@ class Scaler:
         location, spread = self._constants(x.device)
         cells = (x.double() * spread).add_(location)
         if self.empty.any():
-            cells.masked_fill_(torch.from_numpy(self.empty).to(x.device), 0)
+            cells.masked_fill_(as_tensor(self.empty).to(x.device), 0)
         return cells if self.curve is None else self.curve.on(x.device).from_normal(cells)
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return location and spread, each (n_cells,)."""
-        return torch.from_numpy(self.location).to(device), torch.from_numpy(self.spread).to(device)
+        return as_tensor(self.location).to(device), as_tensor(self.spread).to(device)
 
     def log_determinant(self, x: Tensor, observed: Tensor | None) -> Tensor:
         """Return the log-determinant of decoding, summed over the observed cells.
