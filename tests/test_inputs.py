@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.base import clone
 
 from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
 from tests.families import FAMILIES, families, tiny
@@ -317,6 +318,10 @@ def test_the_layout_in_memory_means_nothing(family):
     weight = np.ones(60)[::-2]
     weight.flags.writeable = False
     codes = tiny(family).fit(frozen, y, sample_weight=weight).transform(frozen)
+    np.testing.assert_allclose(codes, expected, rtol=1e-9, atol=1e-12)
+    by_variance = tiny(family, n_components=0.9)
+    expected = clone(by_variance).fit(X, Y, sample_weight=np.ones(30)).transform(X)
+    codes = by_variance.fit(frozen, y, sample_weight=weight).transform(frozen)
     np.testing.assert_allclose(codes, expected, rtol=1e-9, atol=1e-12)
 
 

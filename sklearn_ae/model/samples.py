@@ -12,7 +12,7 @@ from torch import Tensor
 from sklearn_ae.model.targets import Target
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.tables.encoding import Encoding as Encoding
-from sklearn_ae.tables.sources import Source, as_tensor
+from sklearn_ae.tables.sources import Source
 from sklearn_ae.training.batches import EncodedRows, Rows
 from sklearn_ae.training.net import AutoencoderNet
 
@@ -63,7 +63,7 @@ class Samples(NamedTuple):
             label_weight = None if (label_weight == 1).all() else label_weight
         others = Batch(
             torch.empty(n_rows, 0, dtype=dtype, device=device),
-            None if y is None else as_tensor(y).to(device, torch.int64 if y.dtype.kind == "i" else dtype),
+            None if y is None else torch.from_numpy(y).to(device, torch.int64 if y.dtype.kind == "i" else dtype),
             _tensor(weight, dtype, device),
             _tensor(label_weight, dtype, device),
         )
@@ -81,4 +81,4 @@ def with_mean_one(weight: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _tensor(values: NDArray | None, dtype: torch.dtype, device: torch.device) -> Tensor | None:
-    return None if values is None else as_tensor(values).to(device, dtype)
+    return None if values is None else torch.from_numpy(values).to(device, dtype)

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sklearn_ae.model.recipe import Course, Problem
 from sklearn_ae.model.samples import Encoding, Samples, with_mean_one
 from sklearn_ae.model.targets import NoTarget
 from sklearn_ae.model.trials import Batch, Rows, hidden_cell_scores
-from sklearn_ae.tables.sources import as_tensor
 
 LARGEST = 64  # candidate
 ROWS_PER_DIMENSION = 5  # of the largest candidate, at least
@@ -80,5 +80,5 @@ def smallest_sufficient(scores: NDArray[np.float64], weight: NDArray[np.float64]
 
 def _rows(samples: Samples, encoding: Encoding, course: Course) -> Rows:
     x, observed = encoding.encode(samples.X, course.dtype, course.device)
-    weight = None if samples.weight is None else as_tensor(with_mean_one(samples.weight)).to(x)
+    weight = None if samples.weight is None else torch.from_numpy(with_mean_one(samples.weight)).to(x)
     return Rows(Batch(x, weight=weight, observed=observed))

@@ -123,7 +123,7 @@ def _values(parts: list[ValueTarget], outputs: Sequence[Tensor]) -> Tensor:
 def _labels(part: Target, logits: Tensor) -> Tensor:
     """(n, n_classes) -> (n,): labels, or the indices of strings."""
     index, labels = logits.argmax(1), labels_of(part)
-    return index if labels.dtype.kind == "U" else torch.tensor(labels, device="cpu")[index]
+    return index if labels.dtype.kind == "U" else torch.from_numpy(labels)[index]
 
 
 def _probabilities(program: Program, batch: Batch) -> Results:
@@ -147,7 +147,7 @@ def _reconstruction(program: Program, batch: Batch) -> Tensor:
             "graph: fit without constraints"
         )
     cells = program.scaler.decode(program.module.decode(program.module.encode(batch.x, batch.observed)))
-    low, high = (torch.tensor(bound, device="cpu") for bound in program.model.encoding.ranges.signs)
+    low, high = (torch.from_numpy(bound) for bound in program.model.encoding.ranges.signs)
     numbers = torch.minimum(torch.maximum(cells[:, : len(low)], low), high)
     rows = program.rows.restored(torch.cat([numbers, cells[:, len(low) :]], 1))
     return rows if program.by_column else rows.to(program.dtype)

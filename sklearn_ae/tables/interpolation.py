@@ -28,7 +28,7 @@ class Sorted(nn.Module):
         width = 1 << self.n_steps
         # A column has one key more than the search reads, so that every position has a key.
         keys = np.stack([np.append(column, np.full(width - len(column), np.inf)) for column in columns])
-        self.register_buffer("keys", torch.tensor(keys.ravel(), device="cpu"))
+        self.register_buffer("keys", torch.from_numpy(keys.ravel()))
         self.register_buffer("first", torch.arange(len(columns), device="cpu") * width)
 
     def position(self, values: Tensor, is_below: Callable[[Tensor, Tensor], Tensor] = torch.lt) -> Tensor:

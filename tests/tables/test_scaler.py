@@ -348,3 +348,15 @@ def test_single_precision_is_encoded_as_well_as_its_rows_allow(location):
     exact = (rows.astype(np.float64) - scaler.location) / scaler.spread
     assert np.abs(x.numpy() - exact).max() <= 5e-7 * (1 + min(abs(location), FAR))
     assert abs(x.mean().item()) <= 1e-4
+
+
+def test_constants_may_be_read_only_as_in_a_mapped_file():
+    location, spread, empty = np.array([1.0, 0.0]), np.array([2.0, 1.0]), np.array([False, True])
+    for constants in (location, spread, empty):
+        constants.flags.writeable = False
+    scaler = Scaler(location, spread, empty=empty)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x, _ = scaler.encode_block(np.array([[5.0, 3.0]]), torch.float64)
+        assert x.tolist() == [[2.0, 3.0]]
+        assert scaler.decode(x).tolist() == [[5.0, 0.0]]
