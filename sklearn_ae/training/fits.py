@@ -207,7 +207,11 @@ def n_trainers(fits: Sequence[Fit], n_fed: int, n_cores: int | None = None) -> i
 
 
 def divided(fits: list[Fit], n_threads: int) -> list[list[Fit]]:
-    """Divide fits of one signature into stacks of about equal size, one for each thread if they are large enough."""
+    """Divide fits of one signature into stacks of about equal size, one for each thread if they are large enough.
+
+    Fits that end at about the same time share a stack, whatever the order in which their threads came.
+    """
+    fits = sorted(fits, key=lambda fit: fit.n_left)
     n_chunks = ceil(len(fits) / models_at_once(fits[0]))
     for_all = n_threads * ceil(n_chunks / n_threads)
     if len(fits) * model_bytes(fits[0]) >= for_all * LEAST:
