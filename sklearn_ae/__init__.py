@@ -7,6 +7,7 @@ from sklearn_ae.estimators.regularized import RegularizedAutoencoder
 from sklearn_ae.estimators.saved import load
 from sklearn_ae.estimators.variational import VariationalAutoencoder
 from sklearn_ae.parallel import StackingBackend as StackingBackend  # registers itself with joblib
+from sklearn_ae.tables.stored import StoredTable
 
 __version__ = "0.1.0"
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "AutoencoderImputer",
     "AutoencoderOutlierDetector",
     "RegularizedAutoencoder",
+    "StoredTable",
     "VariationalAutoencoder",
     "__version__",
     "load",

@@ -314,7 +314,7 @@ class BaseAutoencoder(
         A density depends on the unit and the spread of its column. To find the unusual cells of a row, compare each
         score with those of its column, for example ``scores - model.score_cells(X_train).median()``.
         """
-        return self.model_.cell_log_likelihood(self._table(X))
+        return self.model_.cell_log_likelihood(self._table(X).held("score_cells"))
 
     @of_one_fit
     def explain_codes(

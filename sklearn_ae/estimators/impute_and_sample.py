@@ -39,7 +39,7 @@ class ImputesAndSamples(AutoencoderState, ABC):
             Numeric columns without any value in ``fit`` are filled with 0, and categorical ones stay missing.
         """
         n_draws = None if n_draws is None else inputs.check_count("n_draws", n_draws)
-        table = self._table(X, finite="allow-nan")
+        table = self._table(X, finite="allow-nan").held("impute")
         if n_draws is None:
             return self.model_.expected(table)
         return self.model_.drawn(table, n_draws, inputs.check_random(random_state))

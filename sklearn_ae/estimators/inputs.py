@@ -19,6 +19,7 @@ from sklearn_ae.tables.containers import (
     Source,
     SourceContainer,
     SparseContainer,
+    TableInFiles,
     check_kind,
     check_not_empty,
     raise_with_column,
@@ -46,7 +47,7 @@ def check_table(
     ----------
     estimator : AutoencoderState
         Its ``n_features_in_`` and ``feature_names_in_`` are set or checked.
-    X : array-like, DataFrame, sparse matrix or Source
+    X : array-like, DataFrame, sparse matrix, Source or StoredTable
         The table.
     reset : bool
         Whether the columns are set, as in the first fit, or checked.
@@ -60,12 +61,16 @@ def check_table(
         As ``ensure_all_finite`` of scikit-learn. Infinite cells may also be found later, block by block.
     """
     check_kind(X)
-    is_dataframe = is_frame(X)
+    columns = X.head if isinstance(X, TableInFiles) else X
+    is_dataframe = is_frame(columns)
     if needs_frame and not is_dataframe:
         raise TypeError(
             f"rows must come in a DataFrame, because this {type(estimator).__name__} was fitted on one with "
             f"categories, got {type(X).__name__}. Give a DataFrame with the same columns"
         )
+    if isinstance(X, TableInFiles):
+        validate_data(estimator, columns, reset=reset, skip_check_array=True)
+        return X.container()
     if is_dataframe or isinstance(X, Source):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         check_not_empty(X, type(estimator).__name__)

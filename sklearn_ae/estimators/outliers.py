@@ -188,7 +188,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         The scores of a row do not sum to ``score_samples``, which takes the correlation of residuals into account, and
         how probable the code is. A row may be anomalous without an anomalous cell.
         """
-        return self.estimator_.model_.cell_log_likelihood(self.estimator_._table(X), self._medians)
+        return self.estimator_.model_.cell_log_likelihood(self.estimator_._table(X).held("score_cells"), self._medians)
 
     @property
     def offset_(self) -> float:

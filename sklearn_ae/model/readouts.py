@@ -16,6 +16,7 @@ from sklearn_ae.tables.sources import Source, as_tensor
 from sklearn_ae.training.batches import EncodedRows as EncodedRows
 from sklearn_ae.training.batches import Rows
 from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.streaming import encoded_rows
 
 Readout = Callable[[Autoencoder, Batch], Tensor]
 
@@ -24,7 +25,7 @@ def rows_of(source: Source, encoding: Encoding, net: AutoencoderNet) -> EncodedR
     """Return rows that are encoded block by block, in the dtype of a net's module."""
     parameter = next(net.module_.parameters())
     encode = partial(encoding.encode_block, dtype=parameter.dtype)
-    return EncodedRows(source, encode, Batch(parameter.new_empty(source.shape[0], 0, requires_grad=False)))
+    return encoded_rows(source, encode, Batch(parameter.new_empty(source.shape[0], 0, requires_grad=False)))
 
 
 def rows_with(values: NDArray | Tensor, net: AutoencoderNet) -> Rows:

@@ -13,8 +13,9 @@ from sklearn_ae.model.targets import Target
 from sklearn_ae.objectives.terms import Batch
 from sklearn_ae.tables.encoding import Encoding as Encoding
 from sklearn_ae.tables.sources import Source
-from sklearn_ae.training.batches import EncodedRows, Rows
+from sklearn_ae.training.batches import Rows
 from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.streaming import encoded_rows
 
 
 class Samples(NamedTuple):
@@ -49,6 +50,9 @@ class Samples(NamedTuple):
             if counts.min() < 2 or len(counts) > min(n_validation, n - n_validation):
                 strata = None
         train, validation = train_test_split(np.arange(n), test_size=n_validation, stratify=strata, random_state=random)
+        if self.X.is_streamed:  # in the order of the file
+            train.sort()
+            validation.sort()
         return self.take(train), self.take(validation)
 
     def encoded(self, encoding: Encoding, target: Target, net: AutoencoderNet) -> Rows:
@@ -70,8 +74,7 @@ class Samples(NamedTuple):
         if self.X.is_kept_encoded:
             x, observed = encoding.encode(self.X, dtype, device)
             return Rows(others._replace(x=x, observed=observed))
-        encode = partial(encoding.encode_block, dtype=dtype)
-        return EncodedRows(self.X, encode, others, gaps=self.X.has_gaps())
+        return encoded_rows(self.X, partial(encoding.encode_block, dtype=dtype), others, gaps=self.X.has_gaps())
 
 
 def with_mean_one(weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -91,12 +91,6 @@ class IntegerColumn(Column):
         self.high = high
         self.likelihood = likelihood
 
-    @classmethod
-    def learn(cls, values: NDArray, missing: NDArray[np.bool_], likelihood: Kind) -> Self:
-        """Learn the range."""
-        known = values[~missing]
-        return cls(int(known.min()), int(known.max()), likelihood) if len(known) else cls(0, 0, likelihood)
-
     def restored(self, cells: NDArray[np.float64]) -> NDArray:
         """Return the nearest integers in the range."""
         dtype = np.uint64 if self.high > np.iinfo(np.int64).max else np.int64
@@ -181,21 +175,14 @@ class CategoryColumn(Column):
 
     @classmethod
     def learn(
-        cls,
-        values: NDArray,
-        missing: NDArray[np.bool_],
-        order: list[Any] | None,
-        grouping: Grouping,
-        label: str = "the column",
+        cls, counts: Mapping[Any, int], order: list[Any] | None, grouping: Grouping, label: str = "the column"
     ) -> Self:
         """Learn the categories that occur.
 
         Parameters
         ----------
-        values : ndarray of shape (n,)
-            The cells.
-        missing : ndarray of shape (n,)
-            Which cells are ignored.
+        counts : mapping of value to int
+            Number of rows of each value.
         order : list or None
             Categories of the dtype, in their order; None sorts the values.
         grouping : Grouping
@@ -211,13 +198,11 @@ class CategoryColumn(Column):
         Raises
         ------
         TypeError
-            If the values are of several types, or can't be sorted or hashed.
+            If the values are of several types, or can't be sorted.
         """
-        known = values[~missing].tolist()
-        if not known:
+        if not counts:
             return cls([None], {}, np.ones(1))  # one category, which no cell has
-        order = _sorted(known, label) if order is None else order
-        counts = Counter(known)
+        order = _sorted(list(counts), label) if order is None else order
         occurring = [value for value in order if value in counts]
         rare = grouping.rare(occurring, counts)
         groups = [[value] for value in occurring if value not in rare]
@@ -279,21 +264,44 @@ class CategoryColumn(Column):
         return self.values[cells.astype(np.int64)]
 
 
+def counted(values: list[Any], order: list[Any] | None, label: str) -> Counter[Any]:
+    """Return the number of cells of each value of a column; ``order`` is that of the categories of its dtype, if any.
+
+    Raises
+    ------
+    TypeError
+        If the values are of several types without an order, or can't be hashed.
+    """
+    if order is None:
+        _check_one_type(values, label)
+    try:
+        return Counter(values)
+    except TypeError as error:
+        raise TypeError(_UNSORTABLE.format(values[0], label)) from error
+
+
 def _sorted(values: list[Any], label: str) -> list[Any]:
-    """Return the distinct values in ascending order."""
+    """Return values in ascending order."""
+    _check_one_type(values, label)
+    try:
+        return sorted(values)
+    except TypeError as error:
+        raise TypeError(_UNSORTABLE.format(values[0], label)) from error
+
+
+def _check_one_type(values: list[Any], label: str) -> None:
     types = set(map(type, values))
     if len(set(map(_comparable, types))) > 1:
         raise TypeError(
             f"categories of a column must be of one type, got {' and '.join(sorted(kind.__name__ for kind in types))} "
             f"in {label}: convert them, for example to strings"
         )
-    try:
-        return sorted(set(values))
-    except TypeError as error:
-        raise TypeError(
-            f"categories must be values that can be sorted, such as strings or numbers, got {values[0]!r} in {label}: "
-            "convert them, for example to strings"
-        ) from error
+
+
+_UNSORTABLE = (
+    "categories must be values that can be sorted, such as strings or numbers, got {!r} in {}: convert them, for "
+    "example to strings"
+)
 
 
 def _comparable(kind: type) -> type:

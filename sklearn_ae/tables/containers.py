@@ -1,8 +1,10 @@
 """Containers: how to read the columns of a table, make another table like it, and fill its missing cells."""
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self, TypeAlias
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -10,11 +12,34 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix, sparray, spmatrix
 
-from sklearn_ae.tables.sources import Array, Frame, Sparse, blocks, on_host
+from sklearn_ae.tables.columns import counted
+from sklearn_ae.tables.sources import Array, Categorized, Frame, Sparse, blocks, on_host
 from sklearn_ae.tables.sources import Source as Source
 
+IdsOf: TypeAlias = Callable[[NDArray, NDArray[np.bool_]], NDArray[np.int32]]  # cells, and which are missing, to ids
+
+
+class TableInFiles(ABC):
+    """A table that is read from files, and takes the place of X.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of rows and of columns.
+    head : ndarray or DataFrame
+        The columns without rows.
+    """
+
+    shape: tuple[int, int]
+    head: Any
+
+    @abstractmethod
+    def container(self) -> "Container":
+        """Return the container that reads the table."""
+
+
 # What an estimator takes as a table; the DataFrames of pandas, polars and pyarrow are array-like for type checkers.
-TableLike: TypeAlias = ArrayLike | sparray | spmatrix | Source
+TableLike: TypeAlias = ArrayLike | sparray | spmatrix | Source | TableInFiles
 
 MASKED = {"b": np.float64, "i": np.float64, "u": np.float64, "U": object, "S": object}  # of dtypes that have no NaN
 
@@ -62,6 +87,31 @@ class Container(ABC):
     def objects(self, positions: Sequence[int]) -> Iterator[tuple[NDArray, NDArray[np.bool_]]]:
         """Return the same for several columns, one after the other."""
         return map(self.values, positions)
+
+    def value_counts(self, position: int, left_out: NDArray[np.bool_] | None) -> Counter[Any]:
+        """Return the number of rows of each known value of a column, without rows that are left out, (n,)."""
+        known, order = self._known(position, left_out).tolist(), self.ordered_categories(position)
+        return counted(known, order, self.label(position))
+
+    def integer_range(self, position: int, left_out: NDArray[np.bool_] | None) -> tuple[int, int]:
+        """Return the smallest and the largest known value of a column of integers, 0 and 0 without any."""
+        known = self._known(position, left_out)
+        return (int(known.min()), int(known.max())) if len(known) else (0, 0)
+
+    def _known(self, position: int, left_out: NDArray[np.bool_] | None) -> NDArray:
+        values, missing = self.values(position)
+        return values[~(missing if left_out is None else missing | left_out)]
+
+    def with_categories(self, numbers: Source | None, ids_of: Mapping[int, IdsOf]) -> Source:
+        """Return a source of columns of numbers, if there are any, and of the ids of columns of categories."""
+        ids = np.empty((len(self), len(ids_of)), np.int32)
+        for i, (cells, of_column) in enumerate(zip(self.objects(list(ids_of)), ids_of.values(), strict=True)):
+            ids[:, i] = of_column(*cells)
+        return Categorized(numbers, ids)
+
+    def held(self, method: str) -> Self:
+        """Return the container; raise if the table is not in memory, which a method needs."""
+        return self
 
     @abstractmethod
     def numbers(self, positions: Sequence[int]) -> Source:
@@ -313,6 +363,8 @@ def check_kind(X: Any, name: str = "X") -> None:
         )
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise TypeError(f"{name} must hold numbers, got times ({X.dtype}): make numbers of them, for example days")
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(f"{name} must be an array or a DataFrame, got {X!r}: read a file with StoredTable")
 
 
 def check_not_empty(frame: Any, name: str) -> None:
@@ -373,8 +425,6 @@ def raise_with_column(X: Any, error: Exception) -> None:
         raise ValueError(f"X must have rows of one length, got {cells[:2].tolist()}") from error
     if cells.dtype.names:
         raise TypeError(f"X must hold numbers, got records ({cells.dtype}): give a DataFrame") from error
-    if isinstance(X, str):
-        raise TypeError(f"X must be an array or a DataFrame, got {X!r}") from error
     if cells.ndim != 2 or cells.dtype.kind not in "OSU":
         return
     for (_, column), cell in np.ndenumerate(cells):

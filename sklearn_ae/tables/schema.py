@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self, cast
 
 import narwhals.stable.v2 as nw
@@ -23,7 +23,7 @@ from sklearn_ae.tables.constraints import Constraints
 from sklearn_ae.tables.containers import Container
 from sklearn_ae.tables.frames import FrameContainer
 from sklearn_ae.tables.known import joined
-from sklearn_ae.tables.sources import Categorized, Source
+from sklearn_ae.tables.sources import Source
 
 
 @dataclass(frozen=True)
@@ -229,11 +229,13 @@ class Schema:
             self.check(numbers)
         if numbers is not None and not self._categories:
             return numbers
-        positions = self.order[n_numeric:].tolist()
-        ids = np.empty((len(container), len(positions)), np.int32)
-        for i, (position, cells) in enumerate(zip(positions, container.objects(positions), strict=True)):
-            ids[:, i] = self._categories[position].ids_of(*cells, container.label(position), handle_unknown)
-        return Categorized(numbers, ids)
+        columns = {
+            position: partial(
+                self._categories[position].ids_of, label=container.label(position), handle_unknown=handle_unknown
+            )
+            for position in self.order[n_numeric:].tolist()
+        }
+        return container.with_categories(numbers, columns)
 
     def check(self, source: Source) -> None:
         """Raise a ValueError unless the known values of all numeric columns are in the range of their likelihood."""
@@ -355,23 +357,14 @@ def _numeric(
     if likelihood is None:
         likelihood = kinds["bernoulli" if dtype == "boolean" else "gaussian"]
     if dtype == "integer":
-        return IntegerColumn.learn(*_values(container, position, left_out), likelihood)
+        return IntegerColumn(*container.integer_range(position, left_out), likelihood)
     return BooleanColumn(likelihood) if dtype == "boolean" else FloatColumn(likelihood)
 
 
 def _categories(container: Container, position: int, left_out: NDArray[np.bool_] | None, grouping: Grouping) -> Column:
     """Return a column of categories."""
-    values, missing = _values(container, position, left_out)
-    order = container.ordered_categories(position)
-    return CategoryColumn.learn(values, missing, order, grouping, container.label(position))
-
-
-def _values(
-    container: Container, position: int, left_out: NDArray[np.bool_] | None
-) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Return the cells of a column, and which of them are ignored."""
-    values, missing = container.values(position)
-    return values, missing if left_out is None else missing | left_out
+    counts, order = container.value_counts(position, left_out), container.ordered_categories(position)
+    return CategoryColumn.learn(counts, order, grouping, container.label(position))
 
 
 def categorical_columns(container: Container, asked: Any) -> NDArray[np.bool_]:

@@ -32,6 +32,10 @@ class Source(ABC):
     is_kept_encoded : bool, default=True
         Whether a fit encodes all rows once and keeps them. If False, rows are encoded in blocks on
         demand.
+    buffer_rows : int or None, default=None
+        If rows are not kept: number of rows that are read at once, in a thread while others are used. Training then
+        shuffles chunks of consecutive rows, and the rows of a buffer, which suits a file. None reads the rows of each
+        batch by themselves, in uniform order.
 
     Examples
     --------
@@ -41,6 +45,7 @@ class Source(ABC):
     >>> from sklearn_ae.tables.sources import Source
     >>> class Mapped(Source):
     ...     is_kept_encoded = False
+    ...     buffer_rows = 10_000
     ...
     ...     def __init__(self, path):
     ...         self.rows = np.load(path, mmap_mode="r")
@@ -53,6 +58,7 @@ class Source(ABC):
     shape: tuple[int, int]
     dtype: np.dtype
     is_kept_encoded: bool = True
+    buffer_rows: int | None = None
 
     @abstractmethod
     def __getitem__(self, rows: Any) -> NDArray:
@@ -66,6 +72,11 @@ class Source(ABC):
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether rows are read in buffers."""
+        return not self.is_kept_encoded and self.buffer_rows is not None
 
     def take(self, index: NDArray) -> "Source":
         """Return the rows of an index as a source; the default makes no copy."""
@@ -291,7 +302,7 @@ class Selected(Source):
         self.index = index
         self.shape = (len(index), source.shape[1])
         self.dtype = source.dtype
-        self.is_kept_encoded = source.is_kept_encoded
+        self.is_kept_encoded, self.buffer_rows = source.is_kept_encoded, source.buffer_rows
 
     def __getitem__(self, rows: Any) -> NDArray:
         """Return the rows of a slice or an index."""
@@ -314,7 +325,7 @@ class Reordered(Source):
         self.positions = list(positions)
         self.shape = (source.shape[0], len(self.positions))
         self.dtype = source.dtype
-        self.is_kept_encoded = source.is_kept_encoded
+        self.is_kept_encoded, self.buffer_rows = source.is_kept_encoded, source.buffer_rows
 
     def __getitem__(self, rows: Any) -> NDArray:
         """Return the rows of a slice or an index."""

@@ -1,8 +1,9 @@
 """Rows as batches on the device: batches of equal size for training, consecutive chunks for everything else."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import ceil, prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -74,6 +75,25 @@ class Rows(Dataset[Batch]):
         """Return consecutive rows as views; only the mask is copied."""
         return _masked(self.table.map(lambda column: column[start:stop]))
 
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """Yield all rows in chunks of a size, the last one shorter."""
+        return (self.slice(start, start + size) for start in range(0, len(self), size))
+
+    def permutation(self, generator: torch.Generator) -> Tensor:
+        """Return the order of the rows in an epoch, on the CPU."""
+        return torch.randperm(len(self), generator=generator, device="cpu")
+
+    def ahead(self, order: Tensor | None) -> AbstractContextManager["Copies"]:
+        """Return a context in which the batches of an order, (n_batches, n), are copied one after the other."""
+        return nullcontext(self)
+
+
+class Copies(Protocol):
+    """Copies rows into the memory of a batch."""
+
+    def copy(self, index: Tensor, into: Batch) -> None:
+        """Copy the rows at an index into existing memory."""
+
 
 def _masked(rows: Batch) -> Batch:
     """Return rows with the mask as floating-point numbers, as the objectives read it."""
@@ -131,18 +151,28 @@ class EncodedRows(Rows):
 
     def copy(self, index: Tensor, into: Batch) -> None:
         """Copy the rows at an index into existing memory."""
-        super().copy(index.to(self.table.x.device), into._replace(x=into.x[:, :0]))
-        x, observed = self.encode(self.source[index.numpy()])
+        self.copy_others(index, into)
+        x, observed = self.cells(index.numpy())
         into.x.copy_(x)
         if into.observed is not None:
             into.observed.copy_(torch.ones_like(x) if observed is None else observed)
 
+    def copy_others(self, index: Tensor, into: Batch) -> None:
+        """Copy targets and weights of the rows at an index into existing memory."""
+        super().copy(index.to(self.table.x.device), into._replace(x=into.x[:, :0]))
+
     def slice(self, start: int, stop: int) -> Batch:
         """Return consecutive rows."""
-        rows = super().slice(start, stop)
-        x, observed = self.encode(self.source[start:stop])
-        if observed is None and self.gaps:
-            observed = torch.ones_like(x)
+        return self.with_cells(start, *self.cells(slice(start, stop)))
+
+    def cells(self, rows: Any) -> tuple[Tensor, Tensor | None]:
+        """Return encoded cells of a slice or an index of rows, and which are observed, on the CPU."""
+        x, observed = self.encode(self.source[rows])
+        return x, torch.ones_like(x, dtype=torch.bool) if observed is None and self.gaps else observed
+
+    def with_cells(self, start: int, x: Tensor, observed: Tensor | None) -> Batch:
+        """Return encoded cells of consecutive rows with their targets and weights, on the device of the rows."""
+        rows = super().slice(start, start + len(x))
         device = rows.x.device
         return _masked(rows._replace(x=x.to(device), observed=None if observed is None else observed.to(device)))
 
@@ -177,6 +207,7 @@ class Block(NamedTuple):
     size: int  # number of batches
     order: Tensor | None  # (size, rows of a batch), the indices of rows; None for a single batch
     draws: Draws  # each (size, ...)
+    rows: Copies  # copies the batches, in their order
 
 
 class EqualBatches:
@@ -218,7 +249,7 @@ class EqualBatches:
         for block in self.blocks():
             for position in range(block.size):
                 if block.order is not None:
-                    self.rows.copy(block.order[position], into=self.batch.rows)
+                    block.rows.copy(block.order[position], into=self.batch.rows)
                 for phase, numbers_of_phase in block.draws.items():
                     for target, numbers in zip(self.batch.draws[phase], numbers_of_phase, strict=True):
                         target.copy_(numbers[position])
@@ -229,23 +260,24 @@ class EqualBatches:
         order = self._order()
         x = self.rows.table.x
         most = max(1, NOISE_BLOCK // max(1, noise_numbers(self.requests, self.size)))
-        for start in range(0, self.n_batches, most):
-            size = min(most, self.n_batches - start)
-            drawn = draw_noise(self.requests, size * self.size, size, self.generator, x)
-            draws = {
-                phase: [
-                    numbers.unflatten(0, (size, self.size)) if request.per_row else numbers
-                    for request, numbers in zip(self.requests[phase], drawn[phase], strict=True)
-                ]
-                for phase in drawn
-            }
-            yield Block(size, None if order is None else order[start : start + size], draws)
+        with self.rows.ahead(order) as rows:
+            for start in range(0, self.n_batches, most):
+                size = min(most, self.n_batches - start)
+                drawn = draw_noise(self.requests, size * self.size, size, self.generator, x)
+                draws = {
+                    phase: [
+                        numbers.unflatten(0, (size, self.size)) if request.per_row else numbers
+                        for request, numbers in zip(self.requests[phase], drawn[phase], strict=True)
+                    ]
+                    for phase in drawn
+                }
+                yield Block(size, None if order is None else order[start : start + size], draws, rows)
 
     def _order(self) -> Tensor | None:
         """Return the indices of the rows of each batch in an epoch, None for a single batch."""
         if self.n_batches == 1:
             return None
-        permutation = torch.randperm(len(self.rows), generator=self.generator, device="cpu")
+        permutation = self.rows.permutation(self.generator)
         order = torch.cat([permutation, permutation[: self.n_batches * self.size - len(permutation)]])
         return order.to(self.rows.device).view(self.n_batches, self.size)
 
@@ -268,8 +300,8 @@ class Chunks:
 
     def __iter__(self) -> Iterator[Minibatch]:
         generator = noise.generator(self.seed)
-        for start in range(0, len(self.rows), self.size):
-            rows = self._by_all_labels(self.rows.slice(start, start + self.size))
+        for chunk in self.rows.in_order(self.size):
+            rows = self._by_all_labels(chunk)
             drawn = draw_noise(self.requests, rows.x.shape[0], 1, generator, rows.x)
             yield Minibatch(rows, {phase: _one_batch(self.requests[phase], drawn[phase]) for phase in drawn})
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map_only
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder
-from sklearn_ae.training.batches import Batch, Block, Chunks, Draws, EqualBatches, Rows
+from sklearn_ae.training.batches import Batch, Block, Chunks, Copies, Draws, EqualBatches, Rows
 from sklearn_ae.training.loop import Epoch, Means, validation_means
 from sklearn_ae.training.phases import Evaluation, Phase, training_step
 from sklearn_ae.training.replay import Repeated
@@ -232,12 +232,16 @@ class _StackedBatches:
             orders = None if blocks[0].order is None else self._orders(blocks)
             for position in range(blocks[0].size):
                 if orders is not None:
-                    for (rows, slot), order in zip(self.sources, orders, strict=True):
+                    for rows, (_, slot), order in zip(self._copies(blocks), self.sources, orders, strict=True):
                         rows.copy(order[position], into=slot)
                 for phase, targets in self.draws.items():
                     for target, numbers in zip(targets, draws[phase], strict=True):
                         target.copy_(numbers[position])
                 yield
+
+    def _copies(self, blocks: Sequence[Block]) -> list[Copies]:
+        """Return what copies the rows of each source."""
+        return [block.rows for block in blocks] if self.offsets is None else [rows for rows, _ in self.sources]
 
     def _orders(self, blocks: Sequence[Block]) -> list[Tensor]:
         """Return the indices of the rows of each source, (batches, rows)."""

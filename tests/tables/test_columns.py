@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from sklearn_ae.tables.columns import BooleanColumn, CategoryColumn, Grouping, IntegerColumn
+from sklearn_ae.tables.columns import BooleanColumn, CategoryColumn, Grouping, IntegerColumn, counted
 from tests.tables.kinds import KINDS
 
 
 def categories(values, order=None, **grouping):
     values = np.array(values, dtype=object)
     missing = np.array([value is None for value in values])
-    return CategoryColumn.learn(values, missing, order, Grouping(**grouping)), values, missing
+    counts = counted(values[~missing].tolist(), order, "the column")
+    return CategoryColumn.learn(counts, order, Grouping(**grouping)), values, missing
 
 
 def ids_of(column, values, unknown="ignore"):
@@ -83,7 +84,7 @@ def test_a_column_without_a_value_has_one_category_that_no_cell_has():
 @pytest.mark.parametrize("high", [9, 2**62 + 1, 2**63 + 5])
 def test_integers_stay_in_their_range(high):
     dtype = np.uint64 if high > 2**63 - 1 else np.int64
-    column = IntegerColumn.learn(np.array([3, high], dtype=dtype), np.zeros(2, dtype=bool), KINDS["gaussian"])
+    column = IntegerColumn(3, high, KINDS["gaussian"])
     restored = column.restored(np.array([-5.0, 4.4, 1e30]))
     assert restored.dtype == dtype
     assert restored.tolist()[:2] == [3, 4]
