@@ -88,6 +88,13 @@ def test_the_program_of_a_model_runs(index, tmp_path):
     assert client.names_of_columns(model, pd.DataFrame(X, columns=list("abcd"))) == list("abcd")
 
 
+def test_the_program_of_tables_in_files_runs(tmp_path):
+    np.save(tmp_path / "rows.npy", X)
+    table = client.stored(tmp_path / "rows.npy")
+    client.fitted_to_files(client.constructed()[0].set_params(task=None), table, tmp_path / "filled.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "filled.npy"), X)
+
+
 def test_the_program_of_displays_and_measures_runs():
     model = client.constructed()[1].fit(X)
     client.drawn(model, X, Y)

@@ -15,27 +15,9 @@ from scipy.sparse import csr_matrix, sparray, spmatrix
 from sklearn_ae.tables.columns import counted
 from sklearn_ae.tables.sources import Array, Categorized, Frame, Sparse, blocks, on_host
 from sklearn_ae.tables.sources import Source as Source
+from sklearn_ae.tables.sources import TableInFiles as TableInFiles
 
 IdsOf: TypeAlias = Callable[[NDArray, NDArray[np.bool_]], NDArray[np.int32]]  # cells, and which are missing, to ids
-
-
-class TableInFiles(ABC):
-    """A table that is read from files, and takes the place of X.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Number of rows and of columns.
-    head : ndarray or DataFrame
-        The columns without rows.
-    """
-
-    shape: tuple[int, int]
-    head: Any
-
-    @abstractmethod
-    def container(self) -> "Container":
-        """Return the container that reads the table."""
 
 
 # What an estimator takes as a table; the DataFrames of pandas, polars and pyarrow are array-like for type checkers.
@@ -363,8 +345,6 @@ def check_kind(X: Any, name: str = "X") -> None:
         )
     if isinstance(X, np.ndarray) and X.dtype.kind in "mM":
         raise TypeError(f"{name} must hold numbers, got times ({X.dtype}): make numbers of them, for example days")
-    if isinstance(X, str | os.PathLike):
-        raise TypeError(f"{name} must be an array or a DataFrame, got {X!r}: read a file with StoredTable")
 
 
 def check_not_empty(frame: Any, name: str) -> None:
@@ -420,6 +400,8 @@ def _of_objects(X: Any) -> Any:
 def raise_with_column(X: Any, error: Exception) -> None:
     """Raise the error of a failed conversion again, with the column of the first cell that is no number."""
     is_list = isinstance(X, list | tuple)
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(f"X must be an array or a DataFrame, got {X!r}: read a file with StoredTable") from error
     cells = np.array(X, dtype=object if is_list else None)
     if is_list and cells.ndim == 1 and any(isinstance(row, list | tuple) for row in X):
         raise ValueError(f"X must have rows of one length, got {cells[:2].tolist()}") from error

@@ -132,6 +132,25 @@ class Source(ABC):
         return any(bool(np.isnan(self[rows]).any()) for rows in blocks(self.shape))
 
 
+class TableInFiles(ABC):
+    """A table that takes the place of X and is read from files.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Number of rows and of columns.
+    head : ndarray or DataFrame
+        The columns without rows.
+    """
+
+    shape: tuple[int, int]
+    head: Any
+
+    @abstractmethod
+    def container(self) -> Any:
+        """Return the container that reads the table."""
+
+
 class Array(Source):
     """An array as a source, without a copy.
 

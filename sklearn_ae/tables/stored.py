@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -135,7 +136,18 @@ class StoredTable(TableInFiles):
             self._remove()
 
     def container(self) -> Container:
-        """Return the container that reads the table."""
+        """Return what reads the table; estimators call it.
+
+        Returns
+        -------
+        container : Container
+            The table, read column by column or in blocks of rows.
+
+        Raises
+        ------
+        ValueError
+            If the temporary files were removed.
+        """
         if self.files is not None and not self.files.exists():
             raise ValueError(f"a StoredTable must be open, got one whose files were removed: {self.files}")
         return self._container
@@ -283,20 +295,22 @@ def _reader(data: Any, columns: Sequence[Any] | None, memory_limit: int) -> Call
     """Return a function that reads all DataFrames anew."""
     if isinstance(data, str | os.PathLike) or hasattr(data, "scanner"):
         dataset = parquet_dataset(data)
-        return lambda: parquet_parts(dataset, columns, memory_limit)
+        return partial(parquet_parts, dataset, columns, memory_limit)
     if is_frame(data):
-        return lambda: [_chosen(data, columns)]
+        return partial(_parts_of, [data], columns)
     is_read_once = isinstance(data, Iterator)
     if is_read_once or isinstance(data, np.ndarray) or not (callable(data) or isinstance(data, Iterable)):
         raise TypeError(
             "data must be a path, a memmap, DataFrames in a list, or a function that returns an iterator of them, got "
             f"{type(data).__name__}"
         )
-    return lambda: (_chosen(part, columns) for part in (data() if callable(data) else data))
+    return partial(_parts_of, data, columns)
 
 
-def _chosen(frame: Any, columns: Sequence[Any] | None) -> Any:
-    return frame if columns is None or not is_frame(frame) else frame[list(columns)]
+def _parts_of(data: Any, columns: Sequence[Any] | None) -> Iterator[Any]:
+    """Yield DataFrames, or some of their columns."""
+    for frame in data() if callable(data) else data:
+        yield frame if columns is None or not is_frame(frame) else frame[list(columns)]
 
 
 def _array(result: Any) -> NDArray:

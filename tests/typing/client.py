@@ -22,6 +22,7 @@ from sklearn_ae import (
     AutoencoderImputer,
     AutoencoderOutlierDetector,
     RegularizedAutoencoder,
+    StoredTable,
     VariationalAutoencoder,
     load,
 )
@@ -121,6 +122,23 @@ def fitted(model: Family, X: Rows, y: Labels) -> Family:
 def fitted_to_a_source(model: Family, source: Source) -> Family:
     """Fit a model to rows that are read from elsewhere."""
     return model.fit(source)
+
+
+def stored(path: Path) -> StoredTable:
+    """Read a table in files."""
+    return StoredTable(path, memory_limit=1 << 20)
+
+
+def fitted_to_files(model: Family, table: StoredTable, path: Path) -> Family:
+    """Fit a model to a table in files, and write results of it."""
+    model.fit(table, X_val=table[:10])
+    assert_type(model.transform(table), NDArray[Any])
+    assert table.container() is not None
+    assert assert_type(table.shape, tuple[int, int])[1] == table.head.shape[1]
+    table.write(path, model.impute)
+    if table.files is None:
+        table.close()
+    return model
 
 
 def results(model: Family, X: Rows, y: Labels) -> None:
