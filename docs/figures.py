@@ -68,6 +68,9 @@ def write_tables(folder: Path) -> None:
     _write(folder / "search_grids.csv", _searches(_result("search_grids")["results"]))
     _write(folder / "search_workers.csv", _workers(_result("search_workers")["results"]))
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
+    stored = _result("stored")["results"]
+    _write(folder / "stored.csv", _stored(stored))
+    _draw_stored(stored, folder / "stored.png")
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
     _write_exams(folder)
@@ -231,6 +234,22 @@ def _workers(results: dict[str, dict[str, float]]) -> list[list[str]]:
     return [["search", one, two, threads], *lines]
 
 
+def _stored(results: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
+    """Return the seconds and the peaks of fits in memory and in files, a line for each shape."""
+    lines = []
+    for run in (run for of_kind in results.values() for run in of_kind):
+        memory, file = run["in memory"], run["in a file"]
+        seconds = [
+            f"{memory[step]:.2f} / {file[step]:.2f} ({file[step] / memory[step]:.2f})"
+            for step in ("fit, s", "transform, s")
+        ]
+        peaks, scores = (
+            [f"{of_way[name]:,.{n}f}" for of_way in (memory, file)] for name, n in (("peak, MiB", 0), ("score", 3))
+        )
+        lines.append([f"{run['rows']:,}", f"{run['columns']:,}", *seconds, " / ".join(peaks), " / ".join(scores)])
+    return [["rows", "columns", "fit, s", "transform, s", "peak, MiB", "score"], *lines]
+
+
 def _draws(results: dict[str, dict[str, Any]]) -> list[list[str]]:
     """Return the quality of the draws of missing cells, a line for each table and way that draws."""
     measures = ["coverage", "interval score", "agreement with truth", "agreement of draws"]
@@ -297,6 +316,19 @@ def _draw_searches(results: dict[str, dict[str, float]], path: Path) -> None:
     axes.set(xscale="log", yscale="log", xlabel="fits in the search", ylabel="seconds")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_stored(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draw seconds and peaks of fits in memory and in files against rows and columns."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    for line, measure in zip(figure.subplots(2, 2, sharex="col"), ("fit, s", "peak, MiB"), strict=True):
+        for axes, (growing, runs) in zip(line, results.items(), strict=True):
+            for way, marker in (("in memory", "o"), ("in a file", "s")):
+                axes.plot([run[growing] for run in runs], [run[way][measure] for run in runs], f"{marker}-", label=way)
+            axes.set(xscale="log", yscale="log", xlabel=growing, ylabel=measure)
+            axes.grid(alpha=0.3)
+    figure.axes[0].legend(frameon=False)
     figure.savefig(path, dpi=150)
 
 
