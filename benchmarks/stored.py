@@ -2,12 +2,14 @@
 
 A fit of two epochs and ``transform`` of a float32 table, in memory and as a ``StoredTable`` with a memory limit of 64
 MiB, each in a process of its own, one after the other, medians of the repetitions (one of tables of over 1e8 cells).
-Peaks are the growth of the process since a fit to a small table. ``--folder`` is where the tables are written, the
-folder of temporary files by default: the largest one takes 800 MB. The results go to ``benchmarks/results/stored.json``.
+PyTorch has one thread. Peaks are the growth of the process since a fit to a small table. ``--folder`` is where the
+tables are written, the folder of temporary files by default: the largest one takes 800 MB. The results go to
+``benchmarks/results/stored.json``.
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
 import statistics
@@ -80,7 +82,8 @@ def compared(path: Path, n_repetitions: int) -> dict[str, dict[str, float]]:
     for _ in range(n_repetitions):
         for way in WAYS:
             command = [sys.executable, __file__, "--one", way, "--path", str(path)]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=one_thread)
             found[way].append(json.loads(done.stdout))
     return {
         way: {name: statistics.median(run[name] for run in runs) for name in runs[0]} for way, runs in found.items()

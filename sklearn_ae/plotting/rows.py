@@ -8,7 +8,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.random import sample_without_replacement
 
 from sklearn_ae.estimators.base import BaseAutoencoder
-from sklearn_ae.tables.containers import SourceContainer
+from sklearn_ae.tables.containers import SourceContainer, TableInFiles
 from sklearn_ae.tables.sources import Source
 
 MOST_ROWS = 10_000  # of a source: more change no picture that can be seen, and may not fit into the memory
@@ -51,7 +51,7 @@ def shown_together(*tables: Any, transformer: Any = None) -> list[Any]:
 
     Parameters
     ----------
-    *tables : array-like, DataFrame, sparse matrix, Source or None
+    *tables : array-like, DataFrame, sparse matrix, Source, StoredTable or None
         Tables or labels with as many rows.
     transformer : transformer, default=None
         A fitted estimator that the rows are for.
@@ -64,10 +64,12 @@ def shown_together(*tables: Any, transformer: Any = None) -> list[Any]:
     Raises
     ------
     TypeError
-        If the dtype of a source is neither float32 nor float64, or the transformer takes only DataFrames.
+        If the dtype of a source is neither float32 nor float64, or the transformer takes only DataFrames, or a
+        StoredTable is made of DataFrames.
     ValueError
         If there is a source, and the tables differ in their numbers of rows.
     """
+    tables = tuple(table[:] if isinstance(table, TableInFiles) else table for table in tables)
     sources = [SourceContainer(table) for table in tables if isinstance(table, Source)]
     if not sources:
         return list(tables)

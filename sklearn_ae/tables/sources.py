@@ -150,6 +150,10 @@ class TableInFiles(ABC):
     def container(self) -> Any:
         """Return the container that reads the table."""
 
+    @abstractmethod
+    def __getitem__(self, rows: Any) -> Source:
+        """Return some rows, if they are all numbers."""
+
 
 class Array(Source):
     """An array as a source, without a copy.

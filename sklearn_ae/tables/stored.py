@@ -172,8 +172,8 @@ class StoredTable(TableInFiles):
         """
         if self._container.is_frame:
             raise TypeError(
-                "rows must be those of an array, got a table of DataFrames: make another StoredTable of the DataFrames "
-                "of these rows"
+                "rows must be those of an array, got a table of DataFrames: give the rows as a DataFrame, or make a "
+                "StoredTable of DataFrames of them"
             )
         index = np.arange(len(self))[rows]
         if index.ndim != 1:

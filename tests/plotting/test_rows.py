@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.decomposition import PCA
 
-from sklearn_ae import AutoencoderOutlierDetector, RegularizedAutoencoder, plotting
+from sklearn_ae import AutoencoderOutlierDetector, RegularizedAutoencoder, StoredTable, plotting
 from sklearn_ae.plotting import rows
 from sklearn_ae.plotting.rows import shown_rows, shown_together
 from sklearn_ae.tables.sources import Array, Source
@@ -195,3 +195,11 @@ def test_tables_in_memory_are_taken_as_they_are(few):
     assert shown_rows(frame) is frame
     assert shown_together(X, None, CLASSES)[0] is X
     assert shown_together(Array(X[:20]), None, CLASSES[:20])[1:] == [None, pytest.approx(CLASSES[:20])]
+
+
+@every_display
+def test_a_picture_of_a_table_in_a_file_is_that_of_its_rows(display, tmp_path, few):
+    np.save(tmp_path / "rows.npy", X)
+    assert_equal(drawn(display, StoredTable(tmp_path / "rows.npy")), drawn(display, Array(X)))
+    with StoredTable(pd.DataFrame(X)) as table, pytest.raises(TypeError, match="got a table of DataFrames: give the"):
+        drawn(display, table)
