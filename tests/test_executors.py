@@ -418,10 +418,10 @@ def test_processes_find_the_same_and_leave_no_files(processes, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_map_the_data_from_a_file(processes):
+def test_processes_map_the_data_from_a_file(processes, tmp_path):
     table = np.arange(100_000.0)
     with on(processes):
-        found = joblib.Parallel()(joblib.delayed(_where)(table) for _ in range(4))
+        found = joblib.Parallel()(joblib.delayed(_where)(table, tmp_path) for _ in range(4))
     assert {total for _, total, _ in found} == {table.sum()}
     assert len({process for process, _, _ in found} - {os.getpid()}) == 2
     assert not any(writeable for _, _, writeable in found)
@@ -435,8 +435,12 @@ def test_several_calls_in_one_context_see_their_own_data(processes):
             assert parallel(joblib.delayed(_sum_of_copy)(table) for _ in range(3)) == [k * 100_000] * 3
 
 
-def _where(table):
-    time.sleep(0.2)
+def _where(table, folder):
+    """Wait for another process, however long it takes to start."""
+    (folder / str(os.getpid())).touch()
+    deadline = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
     return os.getpid(), table.sum(), table.flags.writeable
 
 

@@ -201,5 +201,6 @@ def test_tables_in_memory_are_taken_as_they_are(few):
 def test_a_picture_of_a_table_in_a_file_is_that_of_its_rows(display, tmp_path, few):
     np.save(tmp_path / "rows.npy", X)
     assert_equal(drawn(display, StoredTable(tmp_path / "rows.npy")), drawn(display, Array(X)))
-    with StoredTable(pd.DataFrame(X)) as table, pytest.raises(TypeError, match="got a table of DataFrames: give the"):
-        drawn(display, table)
+    if display is not plotting.CodeAttributionDisplay:  # which asks the estimator for a sample
+        with StoredTable(pd.DataFrame(X)) as table, pytest.raises(TypeError, match="a table of DataFrames: give the"):
+            drawn(display, table)
