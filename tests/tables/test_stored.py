@@ -4,7 +4,10 @@ import copy
 import gc
 import operator
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -523,3 +526,33 @@ def test_nothing_is_warned_of(tmp_path):
         tiny().fit(table).score(table)
         with StoredTable(MIXED, memory_limit=LEAST) as frames:
             tiny().fit(frames).score(frames)
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from sklearn_ae import StoredTable
+from tests.tables.tiny import tiny
+
+def peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10
+
+table = StoredTable(sys.argv[1], memory_limit=1 << 23)
+model = tiny().fit(table[:300])
+before = peak()
+model.fit(table).transform(table)
+table.write(sys.argv[2], model.impute)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+def test_a_fit_takes_less_memory_than_the_table(tmp_path):
+    rows = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.float32, (1_000_000, 100))
+    for start in range(0, len(rows), 50_000):
+        rows[start : start + 50_000] = RNG.normal(size=(50_000, 100))
+    rows.flush()
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "rows.npy"), str(tmp_path / "filled.npy")]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert int(done.stdout) < 0.8 * rows.nbytes  # in memory: more than twice the table
