@@ -7,6 +7,7 @@ from sklearn_ae.estimators.regularized import RegularizedAutoencoder
 from sklearn_ae.estimators.saved import load
 from sklearn_ae.estimators.variational import VariationalAutoencoder
 from sklearn_ae.parallel import StackingBackend as StackingBackend  # registers itself with joblib
+from sklearn_ae.training.distributed import distributed
 
 __version__ = "0.1.0"
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "RegularizedAutoencoder",
     "VariationalAutoencoder",
     "__version__",
+    "distributed",
     "load",
 ]
