@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
-from sklearn_ae.objectives.terms import buffers_after, is_mean_over_rows
+from sklearn_ae.objectives.terms import is_mean_over_rows
 from sklearn_ae.training.batches import Chunks, Minibatch, Rows, cells_with_weights
 from sklearn_ae.training.phases import Phase, gradients
 from sklearn_ae.training.ranks import Ranks
@@ -181,7 +181,7 @@ def _check_total(module: Autoencoder, phase: Phase, whole: Minibatch, own: Minib
     ranks.add_up(total.flat)
     total.divide()
     of_whole, (terms, _, buffers) = gradients(module, phase, moved, whole.rows, whole.draws[phase.name])
-    updated = buffers_after(module, total.value.sums)
+    updated = total.value.buffers(module, phase)
     expected = dict(enumerate(of_whole)) | terms | buffers
     got = dict(enumerate(total.value.gradients)) | total.value.terms | updated
     scale = max([1.0, *(float(tensor.abs().max()) for tensor in expected.values() if tensor.numel())])

@@ -112,6 +112,10 @@ class Contribution(NamedTuple):
         found, (terms, _, sums) = gradients(module, summed, moved, batch.rows, batch.draws[phase.name])
         return cls(found, terms, sums)
 
+    def buffers(self, module: Autoencoder, phase: Phase) -> dict[str, Tensor]:
+        """Return the new values of buffers by the sums."""
+        return buffers_after(module, self.sums) if phase.buffers is updated_buffers else {}
+
     @property
     def tensors(self) -> list[Tensor]:
         """All of them in one order."""
@@ -205,7 +209,7 @@ class SharedPhase:
     def receive(self) -> None:
         """Read the total that was added up: set the buffers that have a closed-form update."""
         self.total.divide()
-        for name, value in buffers_after(self.module, self.total.value.sums).items():
+        for name, value in self.total.value.buffers(self.module, self.phase).items():
             self.module.get_buffer(name).copy_(value)
 
     def move(self) -> dict[str, Tensor]:
