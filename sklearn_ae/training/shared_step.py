@@ -148,9 +148,12 @@ class Total:
 
     def put(self, contribution: Contribution, n_rows: int) -> None:
         """Write the contribution of some rows, sums in place of means."""
-        for place, tensor in zip(self.value.tensors, contribution.tensors, strict=True):
-            place.copy_(tensor)
-        self.means.mul_(n_rows)
+        places, (gradients, terms, sums) = self.value, contribution
+        means = zip([*places.gradients, *places.terms.values()], [*gradients, *terms.values()], strict=True)
+        for place, mean in means:
+            torch.mul(mean, n_rows, out=place)
+        for place, total in zip(places.sums.values(), sums.values(), strict=True):
+            place.copy_(total)
         self.n_rows.fill_(n_rows)
 
     def divide(self) -> None:
