@@ -68,6 +68,7 @@ def write_tables(folder: Path) -> None:
     _write(folder / "search_grids.csv", _searches(_result("search_grids")["results"]))
     _write(folder / "search_workers.csv", _workers(_result("search_workers")["results"]))
     _draw_searches(_result("search_curve")["results"], folder / "search.png")
+    _write(folder / "ranks.csv", _ranks(_result("ranks")["results"]))
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
     _write_exams(folder)
@@ -229,6 +230,18 @@ def _workers(results: dict[str, dict[str, float]]) -> list[list[str]]:
         for search, found in results.items()
     ]
     return [["search", one, two, threads], *lines]
+
+
+def _ranks(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the milliseconds of an epoch on one process and on two, with ratios in brackets."""
+    lines = []
+    for run in runs:
+        seconds = run["fastest_seconds"]
+        one = seconds["one process"]
+        cells = [f"{1e3 * one:,.0f}"]
+        cells += [f"{1e3 * own:,.0f} ({own / one:.2f})" for way, own in seconds.items() if way != "one process"]
+        lines.append([run["network"], str(run["batch"]), f"{run['parameters']:,}", *cells])
+    return [["network", "batch", "parameters", *runs[0]["fastest_seconds"]], *lines]
 
 
 def _draws(results: dict[str, dict[str, Any]]) -> list[list[str]]:

@@ -40,14 +40,13 @@ def check_same(net: Any, split: tuple[Rows, Rows | None], ranks: Ranks) -> None:
         If anything differs; the message names it.
     """
     own = _digests(net, *split)
-    of_all = ranks.of_all(torch.tensor([*own.values()], dtype=torch.int64, device="cpu"))
-    differs = (of_all != of_all[:1]).any(0).tolist()
-    if any(differs):
-        ranks_that_differ = torch.nonzero((of_all != of_all[:1]).any(1))[:, 0].tolist()
-        names = ", ".join(name for name, is_other in zip(own, differs, strict=True) if is_other)
+    of_all = ranks.of_all("train", [*own.values()])
+    others = [rank for rank, of_rank in enumerate(of_all) if of_rank != of_all[0]]
+    if others:
+        names = ", ".join(name for name, *digests in zip(own, *of_all, strict=True) if len(set(digests)) > 1)
         raise ValueError(
-            f"all processes must fit the same thing, got other {names} on ranks {ranks_that_differ} than on rank 0. "
-            "Give all of them the same table, parameters and callbacks, and an integer as random_state"
+            f"all processes must fit the same thing, got other {names} on ranks {others} than on rank 0. Give all of "
+            "them the same table and parameters, an integer or None as random_state, and the same versions"
         )
 
 

@@ -1,9 +1,10 @@
 """The processes of a fit: one, or several that share its batches and add up what each of them computes."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from sklearn_ae.training.shared_step import SharedStep as SharedStep
 from sklearn_ae.training.step import Gradients as Gradients
 from sklearn_ae.training.step import Step as Step
 
+N_NUMBERS = 8  # of a process in an exchange, at most
+
 Epoch = TypeVar("Epoch")
 Means = TypeVar("Means")
 
@@ -23,7 +26,10 @@ Means = TypeVar("Means")
 class Alone:
     """The one process of a fit, which has nobody to share with."""
 
-    is_first = True
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that shows the progress."""
+        return True
 
     def batches(self, whole: EqualBatches) -> EqualBatches | SharedBatches:
         """Return the batches that this process trains on."""
@@ -59,7 +65,7 @@ class Ranks(Alone):
         self.share = Share(dist.get_rank(group), dist.get_world_size(group))
 
     @property
-    def is_first(self) -> bool:  # type: ignore[override]
+    def is_first(self) -> bool:
         """Whether this is the process that shows the progress."""
         return self.share.rank == 0
 
@@ -73,16 +79,16 @@ class Ranks(Alone):
 
     def random(self, random: np.random.RandomState) -> np.random.RandomState:
         """Return a generator that all processes have: that of the first one seeds it."""
-        words = torch.from_numpy(random.randint(2**31 - 1, size=8, dtype=np.int64))
-        self.take_first(words)
-        return np.random.RandomState(words.numpy())
+        words = random.randint(2**31 - 1, size=N_NUMBERS, dtype=np.int64).tolist()
+        return np.random.RandomState(self.of_all("draw a seed (random_state=None)", words)[0])
 
     def together(self, epochs: Generator[Epoch, Means, None]) -> Generator[Epoch, Means, None]:
         """Yield the epochs of a training; raise on all processes if it ends on some of them only."""
-        epoch = next(epochs, None)
-        while self._all_go_on(epoch is not None):
-            means = yield epoch  # type: ignore[misc]
-            epoch = _sent(epochs, self._of_first(means))
+        with closing(epochs):
+            epoch = next(epochs, None)
+            while self._all_go_on(epoch is not None):
+                means = yield epoch  # type: ignore[misc]
+                epoch = _sent(epochs, self._of_first(means))
 
     # Exchanges
 
@@ -96,12 +102,23 @@ class Ranks(Alone):
         with self.answered():
             dist.broadcast(tensor, src=0, group=self.group)
 
-    def of_all(self, tensor: Tensor) -> Tensor:
-        """(n,) -> (n_ranks, n): the tensors of all processes."""
-        found = [torch.empty_like(tensor) for _ in range(self.share.n_ranks)]
+    def of_all(self, what: str, numbers: Sequence[int]) -> list[list[int]]:
+        """Return the numbers of each process, at most ``N_NUMBERS``; raise on all of them unless all do the same.
+
+        ``what`` is said by all of them.
+        """
+        padded = [*numbers, *[0] * (N_NUMBERS - len(numbers))]
+        own = torch.tensor([crc32(what.encode()), *padded], dtype=torch.int64, device="cpu")
+        found = [torch.empty_like(own) for _ in range(self.share.n_ranks)]
         with self.answered():
-            dist.all_gather(found, tensor, group=self.group)
-        return torch.stack(found)
+            dist.all_gather(found, own, group=self.group)
+        said, *_ = zip(*(of_rank.tolist() for of_rank in found), strict=True)
+        if len(set(said)) > 1:
+            raise ValueError(
+                f"all processes must do the same, and another one was not about to {what} as this one was: give all of "
+                "them the same script and parameters"
+            )
+        return [of_rank.tolist()[1 : 1 + len(numbers)] for of_rank in found]
 
     @contextmanager
     def answered(self) -> Generator[None, None, None]:
@@ -117,7 +134,7 @@ class Ranks(Alone):
 
     def _all_go_on(self, goes_on: bool) -> bool:
         """Return whether the training goes on; raise if the processes do not agree."""
-        answers = self.of_all(torch.tensor([goes_on], dtype=torch.int64, device="cpu"))[:, 0].tolist()
+        answers = [answer for (answer,) in self.of_all("begin an epoch", [int(goes_on)])]
         if len(set(answers)) > 1:
             stopped = [rank for rank, answer in enumerate(answers) if not answer]
             raise RuntimeError(

@@ -211,6 +211,7 @@ REFUSED = {  # cases, and what their errors say
     "another penalty": (lambda: fit(RegularizedAutoencoder, alpha=1e-3 * (1 + rank())), "got other settings on"),
     "another size": (lambda: fit(RegularizedAutoencoder, hidden_layer_sizes=(8 + rank(),)), "initial weights"),
     "more epochs": (lambda: fit(RegularizedAutoencoder, max_iter=3 + rank()), "got other settings on"),
+    "a seed on one": (lambda: fit(RegularizedAutoencoder, random_state=[None, 0][rank()]), "must do the same"),
     "nested": (nested, "entered once"),
     "stacks": (searched, "outside of sklearn_ae.distributed"),
 }
