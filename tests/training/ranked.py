@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import runpy
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import warnings
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import joblib
 import numpy as np
@@ -243,6 +245,15 @@ def outcome_of(case):
     return found, time.perf_counter() - start
 
 
+def of_script(folder):
+    """Run the script of the guide, and return whether its model is there."""
+    rows, file = Path(folder, f"rows-{rank()}.npy"), Path(folder, "fit.safetensors")
+    np.save(rows, X)
+    with patch.object(sys, "argv", ["on_ranks.py", str(rows), str(file)]):
+        runpy.run_path(str(ROOT / "tests" / "on_ranks.py"), run_name="__main__")
+    return sklearn_ae.load(file).transform(X) if rank() == 0 else None
+
+
 def of_own_group(port):
     """Fit in a process group of the user, and return what an exchange in it gives afterwards."""
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank(), world_size=2)
@@ -257,8 +268,10 @@ def of_own_group(port):
 def main(group, folder, *ports):
     """Run the cases of a group on this process, and write what comes of them."""
     torch.set_num_threads(1)
-    found = {"own group": outcome_of(partial(of_own_group, ports[0]))}
-    for (timeout, cases), port in zip(GROUPS[group], ports[1:], strict=True):
+    os.environ["MASTER_PORT"] = ports[0]
+    found = {"script": outcome_of(partial(of_script, folder))}
+    found["own group"] = outcome_of(partial(of_own_group, ports[1]))
+    for (timeout, cases), port in zip(GROUPS[group], ports[2:], strict=True):
         os.environ["MASTER_PORT"] = port
         with sklearn_ae.distributed(timeout=timeout):
             found |= {name: outcome_of(case) for name, case in cases.items()}
@@ -289,7 +302,7 @@ class Pair:
     def __init__(self, group, folder):
         self.folder = folder
         command = [sys.executable, "-m", "tests.training.ranked", group, str(folder)]
-        command += free_ports(1 + len(GROUPS[group]))
+        command += free_ports(2 + len(GROUPS[group]))
         launched = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.processes = [

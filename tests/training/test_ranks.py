@@ -1,6 +1,8 @@
 """One fit on several processes: the same fit as on one, or an error on all of them."""
 
 import pickle
+import subprocess
+import sys
 import time
 from functools import cache
 
@@ -19,7 +21,7 @@ from sklearn_ae.training.shared_step import Share, SharedBatches, SharedStep, la
 from sklearn_ae.training.step import Step
 from tests.families import tiny
 from tests.training.nets import ROWS, net_of
-from tests.training.ranked import CASES, FAMILIES, REFUSED, SLOW_CASES, Pair, X, fit, free_ports
+from tests.training.ranked import CASES, FAMILIES, REFUSED, ROOT, SLOW_CASES, Pair, X, fit, free_ports
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -165,6 +167,26 @@ def test_the_fitted_estimator_keeps_nothing_of_the_processes(both):
         assert type(estimator.net_.step_) is Step
         more = pickle.loads(pickle.dumps(estimator)).set_params(warm_start=True, max_iter=2).fit(X)
         assert more.n_iter_ == 2
+
+
+def check_script(codes):
+    alone = VariationalAutoencoder(8, hidden_layer_sizes=(512, 256), batch_size=1024, random_state=0).fit(X)
+    np.testing.assert_allclose(codes, alone.transform(X), rtol=1e-6, atol=1e-6)
+
+
+def test_the_script_of_the_guide_fits_as_one_process_does(both):
+    codes, other = both("script")
+    assert other is None
+    check_script(codes)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_script_of_the_guide(tmp_path):
+    rows, file = tmp_path / "rows.npy", tmp_path / "fit.safetensors"
+    np.save(rows, X)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([*launcher, ROOT / "tests" / "on_ranks.py", rows, file], check=True, capture_output=True, cwd=ROOT)
+    check_script(sklearn_ae.load(file).transform(X))
 
 
 # Failures and refusals
