@@ -1,9 +1,9 @@
-"""One fit on several processes: `python benchmarks/ranks.py`, seconds per epoch on one process and on two.
+"""One fit on several processes: `python benchmarks/ranks.py`, milliseconds of a step on one process and on two.
 
 Both processes run on this machine, with one thread each. A process with two threads is compared as well: that is what
-a fit does with two cores if nothing is asked for. The ways are interleaved, with a barrier between them. The seconds of
-an epoch are the median over the epochs of a fit after those in which its step is recorded; ratios are medians over
-repeats.
+a fit does with two cores if nothing is asked for. The ways are interleaved, with a barrier between them. The steps are
+those after the recording, the median and the fastest are those of epochs: the fastest is that of an idle machine, and
+while other processes use the same cores, two processes wait for the slower one in every step.
 """
 
 import argparse
@@ -28,31 +28,31 @@ from sklearn_ae import RegularizedAutoencoder
 RESULTS = Path(__file__).parent / "results"
 WAYS = ("one process", "one process, two threads", "two processes")
 COLUMNS = 100
-SETTLED = 3  # epochs after which steps are replayed
+SETTLED = 28  # steps after which they are replayed
 
 
 class Case(NamedTuple):
     hidden: tuple[int, ...]
     batch: int
-    rows: int
+    steps: int  # of an epoch
     epochs: int
 
 
 CASES = [
-    Case((64,), 128, 4096, 15),
-    Case((256, 128), 128, 4096, 12),
-    Case((256, 128), 1024, 16384, 10),
-    Case((512, 256), 1024, 16384, 8),
-    Case((1024, 512), 128, 4096, 6),
-    Case((1024, 512), 1024, 8192, 8),
-    Case((2048, 1024), 128, 2048, 6),
-    Case((2048, 1024), 1024, 8192, 6),
+    Case((64,), 128, 32, 20),
+    Case((256, 128), 128, 16, 20),
+    Case((256, 128), 1024, 8, 20),
+    Case((512, 256), 1024, 8, 20),
+    Case((1024, 512), 128, 16, 16),
+    Case((1024, 512), 1024, 8, 16),
+    Case((2048, 1024), 128, 8, 12),
+    Case((2048, 1024), 1024, 4, 14),
 ]
 
 
-def seconds_of_an_epoch(case: Case) -> float:
-    """Fit, and return the median seconds of its epochs."""
-    X = np.random.default_rng(0).normal(size=(case.rows, COLUMNS)).astype(np.float32)
+def milliseconds(case: Case) -> list[float]:
+    """Fit, and return the milliseconds of a step in each epoch."""
+    X = np.random.default_rng(0).normal(size=(case.batch * case.steps, COLUMNS)).astype(np.float32)
     fit = RegularizedAutoencoder(
         8,
         hidden_layer_sizes=case.hidden,
@@ -63,44 +63,46 @@ def seconds_of_an_epoch(case: Case) -> float:
         random_state=0,
         device="cpu",
     ).fit(X)
-    return statistics.median(fit.history_["seconds"][SETTLED:])
+    first = -(-SETTLED // case.steps)
+    return [1000 * seconds / case.steps for seconds in fit.history_["seconds"][first:]]
 
 
-def timed(way: str, case: Case, rank: int) -> float | None:
-    """Return the seconds of an epoch; only the first process works in the ways of one process."""
+def timed(way: str, case: Case, rank: int) -> list[float]:
+    """Return the milliseconds of a step; only the first process works in the ways of one process."""
     if way == "two processes":
         with sklearn_ae.distributed():
-            return seconds_of_an_epoch(case)
+            return milliseconds(case)
     if rank:
-        return None
+        return []
     torch.set_num_threads(2 if way == "one process, two threads" else 1)
     try:
-        return seconds_of_an_epoch(case)
+        return milliseconds(case)
     finally:
         torch.set_num_threads(1)
 
 
 def compared(case: Case, repeats: int, rank: int) -> dict:
-    """Return the seconds of all ways, and the ratios to one process."""
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    """Return the milliseconds of a step in all ways, and the ratios to one process."""
+    rounds = []
     for _ in range(repeats):
+        of_round = {}
         for way in WAYS:
             dist.barrier()
-            found = timed(way, case, rank)
-            if found is not None:
-                seconds[way].append(found)
+            of_round[way] = timed(way, case, rank)
+        rounds.append(of_round)
     if rank:
         return {}
-    one = seconds["one process"]
     layers = [COLUMNS, *case.hidden, 8]
+    fastest = {way: min(min(of_round[way]) for of_round in rounds) for way in WAYS}
+    medians = [{way: statistics.median(of_way) for way, of_way in of_round.items()} for of_round in rounds]
     found = {
         "network": "-".join(map(str, layers)),
         "batch": case.batch,
         "parameters": sum(2 * a * b for a, b in zip(layers, layers[1:], strict=False)),
-        "steps_per_epoch": -(-case.rows // case.batch),
-        "median_seconds": {way: statistics.median(of_way) for way, of_way in seconds.items()},
-        "fastest_seconds": {way: min(of_way) for way, of_way in seconds.items()},
-        "ratio": {way: statistics.median(a / b for a, b in zip(seconds[way], one, strict=True)) for way in WAYS[1:]},
+        "median": {way: statistics.median(of_round[way] for of_round in medians) for way in WAYS},
+        "median_ratio": {way: statistics.median(m[way] / m["one process"] for m in medians) for way in WAYS[1:]},
+        "fastest": fastest,
+        "fastest_ratio": {way: fastest[way] / fastest["one process"] for way in WAYS[1:]},
     }
     print(json.dumps(found), flush=True)
     return found

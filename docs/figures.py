@@ -233,15 +233,13 @@ def _workers(results: dict[str, dict[str, float]]) -> list[list[str]]:
 
 
 def _ranks(runs: list[dict[str, Any]]) -> list[list[str]]:
-    """Return the milliseconds of an epoch on one process and on two, with ratios in brackets."""
+    """Return the milliseconds of a step on one process and on two, with ratios in brackets."""
     lines = []
     for run in runs:
-        seconds = run["fastest_seconds"]
-        one = seconds["one process"]
-        cells = [f"{1e3 * one:,.0f}"]
-        cells += [f"{1e3 * own:,.0f} ({own / one:.2f})" for way, own in seconds.items() if way != "one process"]
+        ratios = {"one process": "", **{way: f" ({ratio:.2f})" for way, ratio in run["fastest_ratio"].items()}}
+        cells = [f"{run['fastest'][way]:,.2f}{ratio}" for way, ratio in ratios.items()]
         lines.append([run["network"], str(run["batch"]), f"{run['parameters']:,}", *cells])
-    return [["network", "batch", "parameters", *runs[0]["fastest_seconds"]], *lines]
+    return [["network", "batch", "parameters", *runs[0]["fastest"]], *lines]
 
 
 def _draws(results: dict[str, dict[str, Any]]) -> list[list[str]]:

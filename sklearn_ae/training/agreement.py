@@ -176,9 +176,8 @@ def _check_total(module: Autoencoder, phase: Phase, whole: Minibatch, own: Minib
     moved = [*phase.parameters(module).values()]
     found = Contribution.of(module, phase, moved, own)
     total = Total(found)
-    total.put(found, len(own.rows.x))
+    total.put(found)
     ranks.add_up(total.flat)
-    total.divide()
     of_whole, (terms, _, buffers) = gradients(module, phase, moved, whole.rows, whole.draws[phase.name])
     updated = total.value.buffers(module, phase)
     expected = dict(enumerate(of_whole)) | terms | buffers

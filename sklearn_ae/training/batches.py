@@ -169,6 +169,7 @@ class Minibatch(NamedTuple):
 
     rows: Batch
     draws: Draws
+    share: float = 1.0  # of the rows of a batch that several processes have
 
 
 class Block(NamedTuple):

@@ -1,7 +1,7 @@
 """The training step of several processes: each has a share of every batch, and what the shares give is added up.
 
-Means over a batch are sums over shares: the mean over a share, times its share of the rows. So the processes take the
-step that one process takes with the whole batch, up to rounding.
+The mean over a batch is a sum over the shares: of the mean over each, times its share of the rows. So the processes
+take the step that one process takes with the whole batch, up to rounding.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def share_of(whole: Minibatch, per_row: Mapping[str, Sequence[bool]], part: slic
         phase: [numbers[part] if by_row else numbers for numbers, by_row in zip(of_phase, per_row[phase], strict=True)]
         for phase, of_phase in whole.draws.items()
     }
-    return Minibatch(rows, draws)
+    return Minibatch(rows, draws, (part.stop - part.start) / len(whole.rows.x))
 
 
 class SharedBatches:
@@ -74,7 +74,7 @@ class SharedBatches:
         self.per_row = {phase: [one.per_row for one in asked] for phase, asked in whole.requests.items()}
         of_batch = share_of(whole.batch, self.per_row, self.part)
         draws = {phase: [torch.empty_like(t) for t in of_phase] for phase, of_phase in of_batch.draws.items()}
-        self.batch = Minibatch(of_batch.rows if len(whole) == 1 else self.rows.room(self.size), draws)
+        self.batch = Minibatch(of_batch.rows if len(whole) == 1 else self.rows.room(self.size), draws, of_batch.share)
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -99,7 +99,7 @@ class SharedBatches:
 
 
 class Contribution(NamedTuple):
-    """What a process computes in a phase: gradients, terms, and sums over rows for buffers."""
+    """What a process adds to a phase: its parts of gradients and terms, and sums over its rows for buffers."""
 
     gradients: Gradients
     terms: dict[str, Tensor]
@@ -107,10 +107,11 @@ class Contribution(NamedTuple):
 
     @classmethod
     def of(cls, module: Autoencoder, phase: Phase, moved: Sequence[Tensor], batch: Minibatch) -> "Contribution":
-        """Return the gradients and terms as means over the rows of a batch, and the sums over its rows."""
-        summed = replace(phase, buffers=batch_sums if phase.buffers is updated_buffers else None)
-        found, (terms, _, sums) = gradients(module, summed, moved, batch.rows, batch.draws[phase.name])
-        return cls(found, terms, sums)
+        """Return what the rows of a batch contribute: means over them count by their share of the rows."""
+        weights = {name: batch.share * phase.weights.get(name, 1.0) for name in phase.terms}  # so the loss is a part
+        part = replace(phase, weights=weights, buffers=batch_sums if phase.buffers is updated_buffers else None)
+        found, (terms, _, sums) = gradients(module, part, moved, batch.rows, batch.draws[phase.name])
+        return cls(found, {name: batch.share * term for name, term in terms.items()}, sums)
 
     def buffers(self, module: Autoencoder, phase: Phase) -> dict[str, Tensor]:
         """Return the new values of buffers by the sums."""
@@ -140,25 +141,14 @@ class Total:
     def __init__(self, like: Contribution) -> None:
         tensors = like.tensors
         sizes = [tensor.numel() for tensor in tensors]
-        n_means = sum(sizes) - sum(tensor.numel() for tensor in like.sums.values())
-        self.flat = tensors[0].new_zeros(sum(sizes) + 1)
-        self.means, self.n_rows = self.flat[:n_means], self.flat[-1]
-        parts = self.flat[:-1].split(sizes)
+        self.flat = tensors[0].new_zeros(sum(sizes))
+        parts = self.flat.split(sizes)
         self.value = like.like([part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)])
 
-    def put(self, contribution: Contribution, n_rows: int) -> None:
-        """Write the contribution of some rows, sums in place of means."""
-        places, (gradients, terms, sums) = self.value, contribution
-        means = zip([*places.gradients, *places.terms.values()], [*gradients, *terms.values()], strict=True)
-        for place, mean in means:
-            torch.mul(mean, n_rows, out=place)
-        for place, total in zip(places.sums.values(), sums.values(), strict=True):
-            place.copy_(total)
-        self.n_rows.fill_(n_rows)
-
-    def divide(self) -> None:
-        """Divide by the number of rows that was added up: sums become means."""
-        self.means.div_(self.n_rows)
+    def put(self, contribution: Contribution) -> None:
+        """Write the contribution of this process."""
+        for place, tensor in zip(self.value.tensors, contribution.tensors, strict=True):
+            place.copy_(tensor)
 
 
 class SharedPhase:
@@ -206,18 +196,17 @@ class SharedPhase:
             found = Contribution.of(self.module, self.phase, self.optimizer.parameters, self.batch)
         if self._total is None:
             self._total = Total(found)
-        self._total.put(found, len(self.batch.rows.x))
+        self._total.put(found)
         return self._total.flat
 
-    def receive(self) -> None:
-        """Read the total that was added up: set the buffers that have a closed-form update."""
-        self.total.divide()
+    def set_buffers(self) -> None:
+        """Set the buffers that have a closed-form update by the total that was added up."""
         for name, value in self.total.value.buffers(self.module, self.phase).items():
             self.module.get_buffer(name).copy_(value)
 
     def move(self) -> dict[str, Tensor]:
-        """Move the parameters by the total that was added up; return its terms."""
-        self.receive()
+        """Set buffers and move parameters by the total that was added up; return its terms."""
+        self.set_buffers()
         self.optimizer.step(self.total.value.gradients)
         return self.total.value.terms
 
@@ -293,7 +282,7 @@ class SharedStep:
         return _Bound(Repeated(shared.contribute, like, PLAIN_STEPS), Repeated(shared.move, like, PLAIN_STEPS))
 
     def _show_and_move(self, shared: SharedPhase) -> dict[str, Tensor]:
-        shared.receive()
+        shared.set_buffers()
         show = cast(Callable[..., Gradients], self.on_gradients)
         shared.optimizer.step(show(shared.phase, shared.total.value.gradients, shared.batch))
         return shared.total.value.terms
