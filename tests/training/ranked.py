@@ -157,7 +157,7 @@ class Silent(Callback):
         if rank() == 1 and len(net.history) == 3:
             if self.how == "ends":
                 os._exit(DEAD)
-            time.sleep(2.5)
+            time.sleep(6)
 
 
 class Normalised(RegularizedAutoencoder):
@@ -226,7 +226,7 @@ OTHERS = {
 STUCK = {"is stuck": partial(fit, RegularizedAutoencoder, max_iter=10_000, callbacks=[Silent("is stuck")])}
 ENDS = {"ends": partial(fit, RegularizedAutoencoder, max_iter=10_000, callbacks=[Silent("ends")])}
 GROUPS = {  # the timeout and the cases of each context
-    "default": [(60, CASES | {name: case for name, (case, _) in REFUSED.items()} | OTHERS), (1, STUCK), (40, ENDS)],
+    "default": [(60, CASES | {name: case for name, (case, _) in REFUSED.items()} | OTHERS), (3, STUCK), (40, ENDS)],
     "slow": [(60, SLOW_CASES)],
 }
 
