@@ -22,7 +22,13 @@ from sklearn.model_selection import cross_val_score
 from skorch.callbacks import Callback, GradientNormClipping
 
 import sklearn_ae
-from sklearn_ae import AdversarialAutoencoder, RegularizedAutoencoder, VariationalAutoencoder
+from sklearn_ae import (
+    AdversarialAutoencoder,
+    AutoencoderOutlierDetector,
+    RegularizedAutoencoder,
+    VariationalAutoencoder,
+)
+from sklearn_ae.estimators import outliers
 from sklearn_ae.tables.sources import Source
 from tests.families import FAMILIES, VARIANTS
 from tests.own_likelihood import Laplace
@@ -217,7 +223,17 @@ REFUSED = {  # cases, and what their errors say
     "nested": (nested, "entered once"),
     "stacks": (searched, "outside of sklearn_ae.distributed"),
 }
+
+
+def detector_without_a_seed():
+    """A detector that draws the rows for its densities, as that of a large table does."""
+    autoencoder = RegularizedAutoencoder(**settings(random_state=None))
+    with patch.object(outliers, "MOST_ROWS", 60):
+        return AutoencoderOutlierDetector(autoencoder).fit(X).score_samples(X)
+
+
 OTHERS = {
+    "detector without a seed": detector_without_a_seed,
     "stopped by one": partial(fit, RegularizedAutoencoder, callbacks=[Stopping()]),
     "kept after a refusal": kept_after_a_refusal,
     "no seed": partial(fit, VariationalAutoencoder, random_state=None, early_stopping=True),

@@ -147,6 +147,11 @@ def test_without_a_seed_all_processes_take_that_of_the_first(both):
     assert not torch.equal(state_of(again), state_of(first))
 
 
+def test_a_detector_without_a_seed_is_the_same_on_all_processes(both):
+    first, second = both("detector without a seed")
+    np.testing.assert_array_equal(first, second)
+
+
 def test_methods_of_a_fitted_estimator_need_no_other_process(both):
     assert both("drawn by one") == [(1, 6), (3, 6)]
 
