@@ -71,6 +71,7 @@ def write_tables(folder: Path) -> None:
     stored = _result("stored")["results"]
     _write(folder / "stored.csv", _stored(stored))
     _draw_stored(stored, folder / "stored.png")
+    _write(folder / "ranks.csv", _ranks(_result("ranks")["results"]))
     size = _result("tables_size")["results"]
     _write(folder / "size.csv", [["measure", "value"], *([key, f"{value:,.6g}"] for key, value in size.items())])
     _write_exams(folder)
@@ -248,6 +249,16 @@ def _stored(results: dict[str, list[dict[str, Any]]]) -> list[list[str]]:
         )
         lines.append([f"{run['rows']:,}", f"{run['columns']:,}", *seconds, " / ".join(peaks), " / ".join(scores)])
     return [["rows", "columns", "fit, s", "transform, s", "peak, MiB", "score"], *lines]
+
+
+def _ranks(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the milliseconds of a step on one process and on two, with ratios in brackets."""
+    lines = []
+    for run in runs:
+        ratios = {"one process": "", **{way: f" ({ratio:.2f})" for way, ratio in run["fastest_ratio"].items()}}
+        cells = [f"{run['fastest'][way]:,.2f}{ratio}" for way, ratio in ratios.items()]
+        lines.append([run["network"], str(run["batch"]), f"{run['parameters']:,}", *cells])
+    return [["network", "batch", "parameters", *runs[0]["fastest"]], *lines]
 
 
 def _draws(results: dict[str, dict[str, Any]]) -> list[list[str]]:

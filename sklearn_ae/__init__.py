@@ -8,6 +8,7 @@ from sklearn_ae.estimators.saved import load
 from sklearn_ae.estimators.variational import VariationalAutoencoder
 from sklearn_ae.parallel import StackingBackend as StackingBackend  # registers itself with joblib
 from sklearn_ae.tables.stored import StoredTable
+from sklearn_ae.training.distributed import distributed
 
 __version__ = "0.1.0"
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "StoredTable",
     "VariationalAutoencoder",
     "__version__",
+    "distributed",
     "load",
 ]

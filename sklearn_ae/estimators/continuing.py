@@ -1,14 +1,19 @@
 """A fit that continues another one: what must stay as it was."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
+from sklearn_ae.estimators.inputs import fresh_random
 from sklearn_ae.estimators.parameters import FIXED, check_parameters, marked, meaning
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.targets import Target
 from sklearn_ae.training.net import AutoencoderNet
+from sklearn_ae.training.ranks import RANKS
 
 Changes = dict[str, tuple[Any, Any]]
 
@@ -36,6 +41,16 @@ def load_state(nets: Sequence[AutoencoderNet], estimator: AutoencoderState, last
     except ValueError as error:
         changes = changed_parameters(estimator, last)
         raise (ValueError(_must_stay(changes)) if changes else error) from error
+
+
+def generator_of(estimator: AutoencoderState, last: AutoencoderState | None) -> np.random.RandomState:
+    """Return the generator of a fit; a continued fit goes on with the generator of a seed."""
+    if estimator.random_state is None:
+        return RANKS.get().random(fresh_random())
+    own = isinstance(estimator.random_state, np.random.RandomState)
+    if own or last is None or "random_state" in changed_parameters(estimator, last):
+        return check_random_state(estimator.random_state)
+    return copy.deepcopy(last.model_.random)
 
 
 def check_same_target(target: Target, y: NDArray | None) -> None:

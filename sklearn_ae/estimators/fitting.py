@@ -1,16 +1,14 @@
 """The course of a fit: check the input, learn columns and target, write the recipe, train."""
 
-import copy
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_random_state
 
 from sklearn_ae.estimators import continuing
 from sklearn_ae.estimators.choosing import Samples, n_components_of
-from sklearn_ae.estimators.inputs import Schema, TableLike, check_samples, fresh_random
+from sklearn_ae.estimators.inputs import Schema, TableLike, check_samples
 from sklearn_ae.estimators.planning import course_of, monitored, n_bins_of, n_labeled, problem_of, stops_early
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.model.learned_target import Target, partial_target, target_of
@@ -49,7 +47,7 @@ def fitted_model(
     else:
         target = last.model_.target
         continuing.check_same_target(target, samples.y)
-    random = _random(estimator, last)
+    random = continuing.generator_of(estimator, last)
     stops = stops_early(estimator, target, samples, schema.layout)
     validation: Samples | None = None
     if X_val is None and y_val is not None:
@@ -85,9 +83,10 @@ def partially_fitted_model(
         target = last.model_.target
     if classes is not None:
         target.check_same_classes(classes)
+    random = continuing.generator_of(estimator, last)
     n_rows = 0  # quantiles of these rows need not be those of later ones
     course = {"max_epochs": 1, "schedule": "constant"}
-    return _trained(estimator, last, (samples, None), schema, target, _random(estimator, last), n_rows, watch, **course)
+    return _trained(estimator, last, (samples, None), schema, target, random, n_rows, watch, **course)
 
 
 def _trained(
@@ -119,13 +118,3 @@ def _trained(
         None if last is None else partial(continuing.load_state, estimator=estimator, last=last),
         watch,
     )
-
-
-def _random(estimator: AutoencoderState, last: AutoencoderState | None) -> np.random.RandomState:
-    """Return the generator of a fit; a continued fit goes on with the generator of a seed."""
-    if estimator.random_state is None:
-        return fresh_random()
-    own = isinstance(estimator.random_state, np.random.RandomState)
-    if own or last is None or "random_state" in continuing.changed_parameters(estimator, last):
-        return check_random_state(estimator.random_state)
-    return copy.deepcopy(last.model_.random)

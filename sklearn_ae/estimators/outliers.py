@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 
 from sklearn_ae.estimators.around import AroundAutoencoder, fit_inside
 from sklearn_ae.estimators.base import BaseAutoencoder, TableLike, of_one_fit
-from sklearn_ae.estimators.inputs import check_random
+from sklearn_ae.estimators.continuing import generator_of
 from sklearn_ae.estimators.parameters import Float
 from sklearn_ae.estimators.regularized import RegularizedAutoencoder
 from sklearn_ae.model.code_residual_density import CodeResidualDensity, code_and_residual
@@ -107,7 +107,7 @@ class AutoencoderOutlierDetector(AroundAutoencoder, OutlierMixin, BaseEstimator)
         with self._aside() as (aside, _):
             aside.estimator_ = fit_inside(self, aside._autoencoder(), X)
             table, model = aside.estimator_._table(X), aside.estimator_.model_
-            index = _chosen(len(table), check_random(aside.estimator_.random_state))
+            index = _chosen(len(table), generator_of(aside.estimator_, None))
             values = [member.apply(code_and_residual, table, index) for member in model.members]
             aside.densities_ = [CodeResidualDensity.fit(of_member, model.n_components) for of_member in values]
             by_member = [density.score(own) for density, own in zip(aside.densities_, values, strict=True)]

@@ -174,7 +174,10 @@ def _signature(estimator: AutoencoderState, problem: Problem) -> Hashable:
 
 def _device(device: str | torch.device) -> torch.device:
     if str(device) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        # With the index of another GPU than the first one: it need not be the current one later on.
+        return torch.device("cuda", index) if (index := torch.cuda.current_device()) else torch.device("cuda")
     try:
         reached = torch.empty(1, device=device)
         reached.cpu()  # the device "meta" has no memory

@@ -1,5 +1,6 @@
 """Real numbers with Gaussian observation noise."""
 
+from collections.abc import Mapping
 from math import log, pi
 from typing import Any
 
@@ -111,25 +112,34 @@ class Gaussian(Numeric):
         """(n, d) -> (n, d): the mean plus noise."""
         return output + self.variance.sqrt() * noise.normal_like(output)
 
-    def updated_buffers(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Return the variance after a batch."""
+    def batch_sums(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Return the sums of squared errors and weights, in all columns or in each."""
         if self.fixed:
             return {}
         squared_errors = (x - output).square()
         if squared_errors.ndim > weight.ndim:
             squared_errors = squared_errors.mean(1)
-        return {"variance": self.running_variance(squared_errors, weight)}
+        return self._sums(squared_errors, weight)
+
+    def buffers_after(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the variance after a batch: the maximum-likelihood estimate, as a running mean."""
+        if self.fixed:
+            return {}
+        total = sums["weight"]
+        # A column without an observed cell keeps its variance.
+        batch = torch.where(total > 0, sums["squared_error"] / total.clamp(min=1e-12), self.variance)
+        return {"variance": torch.lerp(self.variance, batch, self.momentum).clamp(min=self.floor)}
 
     def running_variance(self, squared_errors: Tensor, weight: Tensor) -> Tensor:
-        """Return the variance after a batch: the maximum-likelihood estimate, as a running mean.
+        """Return the variance after a batch.
 
         Parameters
         ----------
         squared_errors, weight : Tensor of shape (n, d)
             Squared error of each cell, and its weight (0 where it is missing).
         """
+        return self.buffers_after(self._sums(squared_errors, weight))["variance"]
+
+    def _sums(self, squared_errors: Tensor, weight: Tensor) -> dict[str, Tensor]:
         over = 0 if self.variance.ndim else (0, 1)
-        # A column without an observed cell keeps its variance.
-        total = weight.sum(over)
-        batch = torch.where(total > 0, (squared_errors * weight).sum(over) / total.clamp(min=1e-12), self.variance)
-        return torch.lerp(self.variance, batch, self.momentum).clamp(min=self.floor)
+        return {"weight": weight.sum(over), "squared_error": (squared_errors * weight).sum(over)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import repeat
 from operator import add
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -97,6 +97,22 @@ class Mixed(Likelihood):
             for name, value in part.updated_buffers(*tensors).items()
         }
 
+    def batch_sums(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Return the sums of all parts."""
+        return {
+            f"parts.{i}.{name}": value
+            for i, (part, *tensors) in enumerate(self._by_part(x, output, weight))
+            for name, value in part.batch_sums(*tensors).items()
+        }
+
+    def buffers_after(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the buffers of all parts after a batch with these sums."""
+        return {
+            f"parts.{i}.{name}": value
+            for i, part in enumerate(cast(Iterable[Likelihood], self.parts))
+            for name, value in part.buffers_after(_of_part(sums, f"parts.{i}.")).items()
+        }
+
     def _by_part(self, x: Tensor, output: Tensor, per_cell: Tensor | None) -> Iterator[tuple[Any, ...]]:
         outputs = output.split(self.output_widths, -1)
         return (
@@ -111,6 +127,10 @@ class Mixed(Likelihood):
     def _joined(self, method: str, tensors: Iterable[Tensor], *shared: Tensor) -> Tensor:
         results = [getattr(part, method)(tensor, *shared) for part, tensor in zip(self.parts, tensors, strict=True)]
         return torch.cat(results, -1)
+
+
+def _of_part(sums: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in sums.items() if name.startswith(prefix)}
 
 
 def table_likelihood(

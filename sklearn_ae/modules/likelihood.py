@@ -1,6 +1,7 @@
 """The likelihood of a table's columns, as a torch module."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +108,15 @@ class Likelihood(nn.Module, ABC):
     def updated_buffers(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Return new values of the buffers that have a closed-form update, by name; none by default.
 
-        ``weight`` is the weight of each cell, 0 where it is missing.
+        ``weight`` is the weight of each cell, 0 where it is missing. Where several processes share the rows of a batch,
+        their :meth:`batch_sums` are added up, and :meth:`buffers_after` is called: define those two instead.
         """
+        return self.buffers_after(self.batch_sums(x, output, weight))
+
+    def batch_sums(self, x: Tensor, output: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Return the sums over rows that the new values of buffers depend on, by name; none by default."""
+        return {}
+
+    def buffers_after(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return new values of the buffers, by name, after a batch with these sums; none by default."""
         return {}

@@ -9,7 +9,7 @@ from torch import Tensor
 from sklearn_ae.modules import noise
 from sklearn_ae.modules.autoencoder import Autoencoder, Trace
 from sklearn_ae.objectives import losses
-from sklearn_ae.objectives.terms import Batch, weighted_mean
+from sklearn_ae.objectives.terms import Batch, mean_over_rows, weighted_mean
 
 GENERATOR_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "minimax": losses.log_fake,
@@ -64,6 +64,7 @@ def logits(module: Autoencoder, comparison: Comparison, samples: Tensor) -> Tens
     return module.get_submodule(comparison.critic)(samples).squeeze(-1)
 
 
+@mean_over_rows
 def value(module: Autoencoder, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
     """Return ``V = E log D(real) + E log(1 - D(fake))``, () (Goodfellow et al. 2014, eq. 1)."""
     real, real_weight = comparison.real(module, batch, trace, n_draws)
@@ -73,12 +74,14 @@ def value(module: Autoencoder, batch: Batch, trace: Trace, comparison: Compariso
     )
 
 
+@mean_over_rows
 def fooling(module: Autoencoder, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int, loss: str) -> Tensor:
     """Return the generator's part of V, (), or its non-saturating variant."""
     fake, weight = comparison.fake(module, batch, trace, n_draws)
     return weighted_mean(GENERATOR_LOSSES[loss](logits(module, comparison, fake)), weight)
 
 
+@mean_over_rows
 def gradient_penalty(module: Autoencoder, batch: Batch, trace: Trace, comparison: Comparison, n_draws: int) -> Tensor:
     """Return half the squared gradient of the log-odds at real samples, () (Mescheder et al. 2018, eq. 9)."""
     real, weight = comparison.real(module, batch, trace, n_draws)

@@ -5,7 +5,8 @@ for the batch, shape (). Terms are functions of a module or ``functools.partial`
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from functools import partial
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -35,6 +36,34 @@ class Batch(NamedTuple):
 
 
 Term = Callable[[Autoencoder, Batch, Trace], Tensor]
+
+MEANS: set[Callable[..., Tensor]] = set()  # terms of shape () that are a mean over the rows of the batch
+
+AnyTerm = TypeVar("AnyTerm", bound=Callable[..., Tensor])
+
+
+def mean_over_rows(term: AnyTerm) -> AnyTerm:
+    """Declare that a term of shape () is a mean over the rows of the batch, so that processes can share the rows.
+
+    Parameters
+    ----------
+    term : callable
+        The term, a function of a module.
+
+    Returns
+    -------
+    term : callable
+        The same term.
+    """
+    MEANS.add(term)
+    return term
+
+
+def is_mean_over_rows(term: Callable[..., Tensor]) -> bool:
+    """Whether a term of shape (), or the function of a partial one, is known to be a mean over rows."""
+    while isinstance(term, partial):
+        term = term.func
+    return term in MEANS
 
 
 def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
@@ -75,14 +104,30 @@ def reconstruction(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
 
 def updated_buffers(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
     """Return the buffers of the likelihood that have a closed-form update, after this batch."""
+    updated = module.likelihood.updated_buffers(*_cells(batch, trace))
+    return {f"likelihood.{name}": value for name, value in updated.items()}
+
+
+def batch_sums(module: Autoencoder, batch: Batch, trace: Trace) -> dict[str, Tensor]:
+    """Return the sums over rows from which :func:`buffers_after` computes the updated buffers."""
+    return module.likelihood.batch_sums(*_cells(batch, trace))
+
+
+def buffers_after(module: Autoencoder, sums: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the buffers of the likelihood after a batch with these sums, as :func:`updated_buffers` does."""
+    return {f"likelihood.{name}": value for name, value in module.likelihood.buffers_after(sums).items()}
+
+
+def _cells(batch: Batch, trace: Trace) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the cells of a batch, the outputs for them, and their weights."""
     output = trace["output"]
     weight = torch.ones_like(batch.x) if batch.observed is None else batch.observed
     if batch.weight is not None:
         weight = weight * batch.weight.unsqueeze(-1)
-    updated = module.likelihood.updated_buffers(rows_for(batch.x, output), output, weight)
-    return {f"likelihood.{name}": value for name, value in updated.items()}
+    return rows_for(batch.x, output), output, weight
 
 
+@mean_over_rows
 def class_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a class index, the mean over the labelled rows, ()."""
     y, logits = cast(Tensor, batch.y), trace["logits"]
@@ -90,12 +135,14 @@ def class_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     return labeled_mean(over_draws(losses.categorical(y, logits)), batch.label_weight)
 
 
+@mean_over_rows
 def value_target(module: Autoencoder, batch: Batch, trace: Trace) -> Tensor:
     """Return ``-log p(y | z)`` of a standardised value, up to a constant, the mean over the labelled rows, ()."""
     y, output = cast(Tensor, batch.y).unsqueeze(1), trace["logits"]
     return labeled_mean(over_draws(0.5 * squared_error(rows_for(y, output), output)), batch.label_weight)
 
 
+@mean_over_rows
 def mean_over_outputs(module: Autoencoder, batch: Batch, trace: Trace, term: "Term", widths: tuple[int, ...]) -> Tensor:
     """Return the mean of the target's term over several outputs, (); ``y`` and ``label_weight`` are (n, n_columns)."""
     y, weight = cast(Tensor, batch.y), batch.label_weight

@@ -12,6 +12,7 @@ from sklearn_ae.parallel.dealer import Dealer
 from sklearn_ae.parallel.workers import workers_of
 from sklearn_ae.training.fits import MOST_MODELS
 from sklearn_ae.training.progress import Progress
+from sklearn_ae.training.ranks import RANKS, Ranks
 
 
 class StackingBackend(ParallelBackendBase):
@@ -41,6 +42,11 @@ class StackingBackend(ParallelBackendBase):
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **options: Any) -> int:
         """Prepare for a call of joblib."""
+        if isinstance(RANKS.get(), Ranks):
+            raise ValueError(
+                "the joblib backend 'sklearn_ae' must be used outside of sklearn_ae.distributed, got a call inside it: "
+                "leave out one of them, or give the backend an executor with workers on all machines"
+            )
         share = self._share(n_jobs)
         if share == 1 and self.workers is None:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))

@@ -199,6 +199,7 @@ class Minibatch(NamedTuple):
 
     rows: Batch
     draws: Draws
+    share: float = 1.0  # of the rows of a batch that several processes have
 
 
 class Block(NamedTuple):
@@ -255,12 +256,12 @@ class EqualBatches:
                         target.copy_(numbers[position])
                 yield self.batch
 
-    def blocks(self) -> Iterator["Block"]:
-        """Yield the batches of an epoch in blocks, with their noise."""
+    def blocks(self, part: slice = slice(None)) -> Iterator["Block"]:
+        """Yield the batches of an epoch in blocks, with their noise; only a part of the rows of each batch is read."""
         order = self._order()
         x = self.rows.table.x
         most = max(1, NOISE_BLOCK // max(1, noise_numbers(self.requests, self.size)))
-        with self.rows.ahead(order) as rows:
+        with self.rows.ahead(None if order is None else order[:, part]) as rows:
             for start in range(0, self.n_batches, most):
                 size = min(most, self.n_batches - start)
                 drawn = draw_noise(self.requests, size * self.size, size, self.generator, x)

@@ -16,7 +16,7 @@ from sklearn_ae.training.batches import Rows as Rows
 from sklearn_ae.training.callbacks import listeners
 from sklearn_ae.training.phases import Phase, StepOptimizer
 from sklearn_ae.training.progress import Progress
-from sklearn_ae.training.step import Step
+from sklearn_ae.training.ranks import RANKS, SharedStep, Step
 
 DIVERGED = 1e10  # growth of the loss since the first epoch from which a fit does not recover
 
@@ -57,7 +57,7 @@ class Net(Protocol):
     module_: Autoencoder
     callbacks_: Any
     history: Any
-    step_: Step
+    step_: Step | SharedStep
 
     def get_iterator(self, dataset: Rows, training: bool = False) -> Any:
         """Return the batches or chunks of rows."""
@@ -124,7 +124,7 @@ class Training:
     def run(self, progress: Progress) -> None:
         """Run all epochs and show their losses."""
         progress.expect(self.net.max_epochs)
-        with closing(self.epochs()) as epochs, suppress(StopIteration):
+        with closing(RANKS.get().together(self.epochs())) as epochs, suppress(StopIteration):
             epoch = next(epochs)
             with threads.at_most(threads.suited(self.net.module_, epoch.batches.size)):
                 while True:
@@ -208,7 +208,7 @@ def train_lone(net: Net, split: Split) -> None:
     """Train a net by itself."""
     training = Training(net, split)
     try:
-        with closing(Progress(shown=net.verbose == 1)) as progress:
+        with closing(Progress(shown=net.verbose == 1 and RANKS.get().is_first)) as progress:
             training.run(progress)
     finally:
         net.step_.end()

@@ -22,7 +22,7 @@ from sklearn_ae.training.batches import Chunks, EqualBatches, Minibatch, Rows, c
 from sklearn_ae.training.callbacks import listeners
 from sklearn_ae.training.loop import DRIVER, Split, StopTraining, train_lone
 from sklearn_ae.training.phases import Phase, requests
-from sklearn_ae.training.step import Gradients, Step
+from sklearn_ae.training.ranks import RANKS, Gradients
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1 + cos(pi * progress)),  # Loshchilov & Hutter (2017), eq. 5
@@ -143,7 +143,8 @@ class AutoencoderNet(NeuralNet):
     def renew_step(self) -> None:
         """Set a training step with nothing recorded."""
         on_gradients = self._show_gradients if listeners(self.callbacks_, "on_grad_computed") else None
-        self.step_ = Step(self.module_, self.phases, self.optimizers_by_phase(), self.precision, on_gradients)
+        bound = self.module_, self.phases, self.optimizers_by_phase(), self.precision, on_gradients
+        self.step_ = RANKS.get().step(*bound)
 
     # Initialization, called by skorch
 
@@ -178,7 +179,7 @@ class AutoencoderNet(NeuralNet):
         self._set_training(training)
         asked = {phase.name: requests(self.module_, phase, dataset.slice(0, 2)) for phase in phases}
         if training:
-            return EqualBatches(dataset, self.batch_size, noise.generator(self.seed), asked)
+            return RANKS.get().batches(EqualBatches(dataset, self.batch_size, noise.generator(self.seed), asked))
         return Chunks(dataset, chunk_size(dataset), self.seed, asked)
 
     def partial_fit(self, X: Split, y: None = None, classes: None = None, **fit_params: Any) -> "AutoencoderNet":

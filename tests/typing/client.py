@@ -24,6 +24,7 @@ from sklearn_ae import (
     RegularizedAutoencoder,
     StoredTable,
     VariationalAutoencoder,
+    distributed,
     load,
 )
 from sklearn_ae.likelihoods.gaussian import Gaussian
@@ -281,6 +282,12 @@ def measured(real: Rows, samples: Rows) -> None:
     sample_report(real, samples, holdout=real[:20], target=0, max_rows=100, random_state=0)
     column_shapes(real, samples, categorical_features=None)
     pair_trends(real, samples)
+
+
+def shared(model: Family, X: Rows) -> Family:
+    """Fit on the processes of a launcher."""
+    with distributed(timeout=60):
+        return assert_type(model.fit(X), Family)
 
 
 def searched(X: Rows, y: Labels) -> Any:
