@@ -1,5 +1,6 @@
 """Fits on several processes, and the processes: ``python -m tests.training.ranked GROUP FOLDER PORT...``."""
 
+import copy
 import os
 import pickle
 import runpy
@@ -271,6 +272,12 @@ def of_script(folder):
     return sklearn_ae.load(file).transform(X) if rank() == 0 else None
 
 
+def trained_afterwards(estimator):
+    """Return the kind of step of a fitted estimator, and how many epochs it trains without the other process."""
+    step = type(estimator.net_.step_).__name__
+    return step, copy.deepcopy(estimator).set_params(warm_start=True, max_iter=2).fit(X).n_iter_
+
+
 def of_own_group(port):
     """Fit in a process group of the user, and return what an exchange in it gives afterwards."""
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank(), world_size=2)
@@ -293,6 +300,8 @@ def main(group, folder, *ports):
         with sklearn_ae.distributed(timeout=timeout):
             found |= {name: outcome_of(case) for name, case in cases.items()}
         found["left"] = dist.is_initialized(), 0.0
+        if "no seed" in cases:
+            found["afterwards"] = outcome_of(partial(trained_afterwards, found["no seed"][0]))
         Path(folder, str(rank())).write_bytes(pickle.dumps(found))
 
 
