@@ -128,6 +128,8 @@ def _backend() -> str:
 
 
 def _has_own_gpu() -> bool:
+    if "LOCAL_RANK" not in os.environ:
+        return False
     n_here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", 1)))
     return torch.cuda.is_available() and n_here <= torch.cuda.device_count()
 
@@ -135,7 +137,7 @@ def _has_own_gpu() -> bool:
 @contextmanager
 def _own_gpu() -> Iterator[None]:
     """Make the GPU of the process the current one, if there is one for each process of the machine."""
-    if not _has_own_gpu() or "LOCAL_RANK" not in os.environ:
+    if not _has_own_gpu():
         yield
         return
     with torch.cuda.device(int(os.environ["LOCAL_RANK"])):
