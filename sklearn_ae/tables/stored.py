@@ -38,8 +38,8 @@ class StoredTable(TableInFiles):
     columns : list, default=None
         Names of the columns that are read, positions for an array; all by default.
     memory_limit : int, default=1073741824
-        Bytes of memory for rows, about; at least a mebibyte. Beside it a fit takes memory for the network, up to 400
-        MiB for its statistics of some thousand rows, and for each row of the table 25 bytes, 90 with a target.
+        Bytes of memory for rows, about; at least a mebibyte. Beside it a fit takes up to 600 MiB for
+        the network and for statistics of some thousand rows, and for each row of the table 40 bytes, 90 with a target.
     folder : path, default=None
         Where the temporary files are; None means the folder of temporary files of the system. They take 4 or 8 bytes
         for each number and 4 for each category.
