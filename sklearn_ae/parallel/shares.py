@@ -5,6 +5,7 @@ import pickle
 import traceback
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from sklearn_ae.estimators.parameters import VARIES_IN_STACK, marked, meaning
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.parallel.board import Board, Reported
 from sklearn_ae.parallel.conductor import Conductor, Outcome, Task
+from sklearn_ae.training import threads
 from sklearn_ae.training.loop import DRIVER
 from sklearn_ae.training.progress import Progress
 
@@ -237,10 +239,13 @@ class InStacks(NamedTuple):
         """Run tasks; the first error of one ends the others."""
         progress = Progress() if self.board is None else Reported(self.board)
         conductor = Conductor(len(tasks), progress, self.n_cores)
-        try:
-            results = [*_results(tasks, conductor)]
-        finally:
-            conductor.end()
+        # Threads of NumPy in several workers would wait for each other.
+        limit = nullcontext() if self.n_cores is None else threads.blas_at_most(self.n_cores)
+        with limit:
+            try:
+                results = [*_results(tasks, conductor)]
+            finally:
+                conductor.end()
         return Report(results, progress.counts, progress.n_expected)
 
 

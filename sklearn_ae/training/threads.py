@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import torch
 from threadpoolctl import LibController, ThreadpoolController
@@ -42,6 +43,27 @@ def at_most(n: int) -> Iterator[None]:
     finally:
         for setter, value in zip(setters, before, strict=True):
             setter(value)
+
+
+@contextmanager
+def blas_at_most(n: int) -> Iterator[None]:
+    """Limit NumPy's BLAS to ``n`` threads within the context, in the whole process: only for a process of a worker.
+
+    The limit is never raised. A context that is entered while another thread is in one changes nothing.
+    """
+    libraries = ThreadpoolController().select(user_api="blas")
+    is_above = any(library.num_threads > n for library in libraries.lib_controllers)
+    if not (is_above and _BLAS.acquire(blocking=False)):
+        yield
+        return
+    try:
+        with libraries.limit(limits=n):
+            yield
+    finally:
+        _BLAS.release()
+
+
+_BLAS = Lock()
 
 
 @cache

@@ -10,10 +10,12 @@ import pytest
 import torch
 from sklearn.model_selection import cross_val_score
 from skorch.callbacks import Callback
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 from sklearn_ae import RegularizedAutoencoder, VariationalAutoencoder
-from sklearn_ae.training.threads import at_most, suited
+from sklearn_ae.parallel.shares import InStacks
+from sklearn_ae.training.threads import at_most, blas_at_most, suited
 
 X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
 WIDE = np.random.default_rng(0).normal(size=(600, 300)).astype(np.float32)
@@ -173,3 +175,47 @@ def test_fits_that_are_trained_together_choose_as_well(rows, sizes, n):
     assert trained
     assert all(counts == {n} for counts in trained)
     assert all_counts() == {3}
+
+
+def blas_counts():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_the_limit_of_a_worker_is_that_of_its_process_and_ends():
+    with threadpool_limits(2, user_api="blas"):
+        with blas_at_most(1):
+            assert blas_counts() == {1}
+            assert in_another_thread(blas_counts) == {1}
+            with blas_at_most(1):
+                assert blas_counts() == {1}
+        assert blas_counts() == {2}
+        with blas_at_most(4):
+            assert blas_counts() == {2}
+        with pytest.raises(RuntimeError, match="on purpose"), blas_at_most(1):
+            raise RuntimeError("on purpose")
+        assert blas_counts() == {2}
+
+
+def test_limits_of_two_shares_in_one_process_leave_nothing():
+    entered, left = threading.Event(), threading.Event()
+
+    def second():
+        with blas_at_most(1):
+            entered.set()
+            left.wait(30)
+
+    with threadpool_limits(2, user_api="blas"):
+        with ThreadPoolExecutor(1) as pool:
+            with blas_at_most(1):
+                other = pool.submit(second)
+                assert entered.wait(30)
+            left.set()
+            other.result()
+        assert blas_counts() == {2}
+
+
+@pytest.mark.parametrize(("n_cores", "expected"), [(1, 1), (None, 2)])
+def test_a_worker_limits_the_threads_of_its_share(n_cores, expected):
+    with threadpool_limits(2, user_api="blas"):
+        assert InStacks(n_cores, None).run([blas_counts]).results == [{expected}]
+        assert blas_counts() == {2}
