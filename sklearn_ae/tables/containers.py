@@ -318,7 +318,7 @@ class SourceContainer(RowsContainer):
     Raises
     ------
     TypeError
-        If the dtype of the source is neither float32 nor float64.
+        If the dtype of the source is neither float32 nor float64, or ``buffer_rows`` is no positive int.
     """
 
     def __init__(self, source: Source) -> None:
@@ -327,6 +327,9 @@ class SourceContainer(RowsContainer):
                 f"the dtype of a Source must be float32 or float64, got {np.dtype(source.dtype)}: convert the rows in "
                 "its __getitem__"
             )
+        rows = source.buffer_rows
+        if rows is not None and (isinstance(rows, bool) or not isinstance(rows, int | np.integer) or rows < 1):
+            raise TypeError(f"buffer_rows of a Source must be an int of at least 1 or None, got {rows!r}")
         super().__init__(source)
 
     def ordered_categories(self, position: int) -> None:

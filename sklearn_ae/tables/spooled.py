@@ -247,9 +247,9 @@ class SpooledContainer(Container):
         """Return the categories of the dtype of a column, in order, or None if it has none."""
         return self.spool.orders[position]
 
-    def empty(self) -> Container:
+    def empty(self) -> FrameContainer:
         """Return the names and dtypes without the rows."""
-        return self.spool.head.empty()
+        return cast(FrameContainer, self.spool.head.empty())
 
     def made_of(self, columns: Sequence[NDArray], like: Any = None) -> Any:
         """Return a DataFrame with the dtypes of this table."""

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn_ae.tables.containers import Container, RowsContainer, TableInFiles
 from sklearn_ae.tables.files import Budget, FileOfRows, StoredNumbers, mapped_rows, npy_rows, written_rows
 from sklearn_ae.tables.frames import is_frame
 from sklearn_ae.tables.sources import Source
-from sklearn_ae.tables.spooled import Spool, not_held
+from sklearn_ae.tables.spooled import Spool, SpooledContainer, not_held
 
 
 class StoredTable(TableInFiles):
@@ -104,8 +104,12 @@ class StoredTable(TableInFiles):
         self.files: Path | None = None
         self._budget = Budget(memory_limit)
         file = _file_of(data)
-        self._parts: _Parts = _FrameParts(data, columns, memory_limit) if file is None else _FileParts(file, columns)
-        self._container = self._parts.container(self._budget, self._new_folder(folder) if file is None else None)
+        self._parts: _FileParts | _FrameParts
+        if file is None:
+            self._parts = _FrameParts(_reader(data, columns, memory_limit), self._new_folder(folder))
+        else:
+            self._parts = _FileParts(file, columns)
+        self._container = self._parts.container(self._budget)
         self.shape = (len(self._container), len(self._container.names))
         self.head = self._parts.head(self._container)
 
@@ -233,7 +237,7 @@ class _FileParts:
         if 0 in (file.shape[0], n if columns is None else len(columns)):
             raise ValueError(f"data must hold at least one row and one column, got shape {file.shape}")
 
-    def container(self, budget: Budget, folder: Path | None) -> Container:
+    def container(self, budget: Budget) -> Container:
         source: Source = StoredNumbers(self.file, budget)
         return _FileContainer(source if self.columns is None else source.columns(self.columns))
 
@@ -262,24 +266,21 @@ class _FileContainer(RowsContainer):
 class _FrameParts:
     """DataFrames that can be read again."""
 
-    def __init__(self, data: Any, columns: Sequence[Any] | None, memory_limit: int) -> None:
-        self.read_all = _reader(data, columns, memory_limit)
+    def __init__(self, read_all: Callable[[], Iterable[Any]], folder: Path) -> None:
+        self.read_all = read_all
+        self.folder = folder
 
-    def container(self, budget: Budget, folder: Path | None) -> Container:
-        assert folder is not None
-        return Spool.of(folder, self.read_all()).container(budget)
+    def container(self, budget: Budget) -> Container:
+        return Spool.of(self.folder, self.read_all()).container(budget)
 
     def head(self, container: Container) -> Any:
-        return container.empty().native  # type: ignore[attr-defined]
+        return cast(SpooledContainer, container).empty().native
 
     def read(self, n_rows: int) -> Iterator[Any]:
         for native in self.read_all():
             frame = nw.from_native(native, eager_only=True)
             for start in range(0, len(frame), n_rows):
                 yield frame[start : start + n_rows].to_native()
-
-
-_Parts = _FileParts | _FrameParts
 
 
 def _file_of(data: Any) -> FileOfRows | None:
@@ -298,6 +299,10 @@ def _reader(data: Any, columns: Sequence[Any] | None, memory_limit: int) -> Call
         return partial(parquet_parts, dataset, columns, memory_limit)
     if is_frame(data):
         return partial(_parts_of, [data], columns)
+    if hasattr(data, "to_parquet"):
+        raise TypeError(
+            f"data must be in files, got {type(data).__name__}: write it with to_parquet, and give the folder"
+        )
     is_read_once = isinstance(data, Iterator)
     if is_read_once or isinstance(data, np.ndarray) or not (callable(data) or isinstance(data, Iterable)):
         raise TypeError(

@@ -433,6 +433,16 @@ def test_numbers_are_no_categories_in_files(tmp_path):
         tiny(categorical_features=[1]).fit(StoredTable(npy(tmp_path, X)))
 
 
+class Lazy:
+    """Like a DataFrame of Dask."""
+
+    def __iter__(self):
+        return iter("ab")
+
+    def to_parquet(self, path):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -440,6 +450,7 @@ def test_numbers_are_no_categories_in_files(tmp_path):
         (lambda: (part for part in [MIXED]), "got generator"),
         (lambda: 3, "got int"),
         (lambda: [np.zeros((3, 2))], "made of DataFrames, got ndarray"),
+        (lambda: Lazy(), "in files, got Lazy: write it with to_parquet, and give the folder"),
     ],
 )
 def test_other_data_are_refused(data, message):

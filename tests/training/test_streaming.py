@@ -184,3 +184,9 @@ def test_rows_of_a_split_are_read_in_the_order_of_the_file():
         parts = Samples(source).split(0.1, None, np.random.RandomState(0))
         assert [bool((np.diff(part.X.index) > 0).all()) for part in parts] == [is_sorted] * 2
         assert sorted(np.concatenate([part.X.index for part in parts])) == list(range(1000))
+
+
+@pytest.mark.parametrize("buffer_rows", [0, -1, 1.5, True, "all"])
+def test_the_rows_of_a_buffer_are_checked(buffer_rows):
+    with pytest.raises(TypeError, match="buffer_rows of a Source must be an int of at least 1 or None, got"):
+        tiny().fit(Streamed(CELLS, buffer_rows))
