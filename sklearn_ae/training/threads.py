@@ -5,11 +5,11 @@ longer than the computation, above all on a busy machine. ``torch.set_num_thread
 """
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from threading import Lock
 
 import torch
 from threadpoolctl import LibController, ThreadpoolController
@@ -63,7 +63,7 @@ def blas_at_most(n: int) -> Iterator[None]:
         _BLAS.release()
 
 
-_BLAS = Lock()
+_BLAS = threading.Lock()
 
 
 @cache
