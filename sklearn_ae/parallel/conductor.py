@@ -6,7 +6,7 @@ as one program; then the tasks go on.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Condition, Event, Semaphore, Thread
 from typing import Any
 
@@ -75,6 +75,9 @@ class Conductor:
         # Threads that compete for the interpreter make each other slow, so few of them run at a time.
         self._turns = Semaphore(max(1, (n_cores or cpu_count()) // 2))
         self._trainer = Thread(target=self._train_waiting, name="sklearn_ae-trainer", daemon=True)
+        # The idle threads of BLAS wait for work at full speed, one for each copy of the library.
+        self._limits = ExitStack()
+        self._limits.enter_context(threads.blas_at_most(1))
         self._trainer.start()
 
     def submit(self, task: Task, callback: Callback) -> None:
@@ -105,10 +108,11 @@ class Conductor:
         with self._changed:
             self._over = True
             self._tasks.clear()
-            threads = [self._trainer, *self._threads]
+            begun = [self._trainer, *self._threads]
             self._changed.notify_all()
-        for thread in threads:
+        for thread in begun:
             thread.join()
+        self._limits.close()
         self.progress.close()
 
     # In the threads of tasks

@@ -5,7 +5,6 @@ import pickle
 import traceback
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,7 +19,6 @@ from sklearn_ae.estimators.parameters import VARIES_IN_STACK, marked, meaning
 from sklearn_ae.estimators.state import AutoencoderState
 from sklearn_ae.parallel.board import Board, Reported
 from sklearn_ae.parallel.conductor import Conductor, Outcome, Task
-from sklearn_ae.training import threads
 from sklearn_ae.training.loop import DRIVER
 from sklearn_ae.training.progress import Progress
 
@@ -239,13 +237,10 @@ class InStacks(NamedTuple):
         """Run tasks; the first error of one ends the others."""
         progress = Progress() if self.board is None else Reported(self.board)
         conductor = Conductor(len(tasks), progress, self.n_cores)
-        # Threads of NumPy in several workers would wait for each other.
-        limit = nullcontext() if self.n_cores is None else threads.blas_at_most(self.n_cores)
-        with limit:
-            try:
-                results = [*_results(tasks, conductor)]
-            finally:
-                conductor.end()
+        try:
+            results = [*_results(tasks, conductor)]
+        finally:
+            conductor.end()
         return Report(results, progress.counts, progress.n_expected)
 
 

@@ -47,9 +47,9 @@ def at_most(n: int) -> Iterator[None]:
 
 @contextmanager
 def blas_at_most(n: int) -> Iterator[None]:
-    """Limit NumPy's BLAS to ``n`` threads within the context, in the whole process: only for a process of a worker.
+    """Limit the BLAS of NumPy and SciPy to ``n`` threads within the context, in the whole process.
 
-    The limit is never raised. A context that is entered while another thread is in one changes nothing.
+    The limit is never raised. A context that is entered while there is another one changes nothing.
     """
     libraries = ThreadpoolController().select(user_api="blas")
     is_above = any(library.num_threads > n for library in libraries.lib_controllers)

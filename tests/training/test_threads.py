@@ -214,8 +214,21 @@ def test_limits_of_two_shares_in_one_process_leave_nothing():
         assert blas_counts() == {2}
 
 
-@pytest.mark.parametrize(("n_cores", "expected"), [(1, 1), (None, 2)])
-def test_a_worker_limits_the_threads_of_its_share(n_cores, expected):
+@pytest.mark.parametrize("n_cores", [1, 2, None])
+def test_a_worker_limits_the_threads_of_its_share(n_cores):
     with threadpool_limits(2, user_api="blas"):
-        assert InStacks(n_cores, None).run([blas_counts]).results == [{expected}]
+        assert InStacks(n_cores, None).run([blas_counts]).results == [{1}]
+        assert blas_counts() == {2}
+
+
+def fails():
+    raise RuntimeError("on purpose")
+
+
+def test_tasks_of_the_backend_have_one_thread_of_blas_each():
+    with threadpool_limits(2, user_api="blas"), joblib.parallel_config(backend="sklearn_ae"):
+        assert joblib.Parallel()(joblib.delayed(blas_counts)() for _ in range(3)) == [{1}] * 3
+        assert blas_counts() == {2}
+        with pytest.raises(RuntimeError, match="on purpose"):
+            joblib.Parallel()(joblib.delayed(fails)() for _ in range(3))
         assert blas_counts() == {2}
