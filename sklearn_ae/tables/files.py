@@ -26,10 +26,16 @@ class FileOfRows:
         Number of rows and of columns.
     offset : int, default=0
         Bytes before the first row.
+    is_fixed : bool, default=True
+        Whether the cells must not change. If False, only the size of the file must not.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, int], offset: int = 0) -> None:
+    def __init__(
+        self, path: Path, dtype: np.dtype, shape: tuple[int, int], offset: int = 0, *, is_fixed: bool = True
+    ) -> None:
         self.path = path
+        self.is_fixed = is_fixed
+        self._opened = self._state()
         self.dtype = dtype
         self.shape = shape
         self.offset = offset
@@ -56,12 +62,19 @@ class FileOfRows:
                 found[places] = self._read(first, last + 1)[index[places] - first]
         return found
 
+    def _state(self) -> tuple[int, int]:
+        """Return what tells that the file is the one that was opened: its size, and the time of its last change."""
+        found = self.path.stat()
+        return found.st_size, found.st_mtime_ns if self.is_fixed else 0
+
     def _read(self, start: int, stop: int) -> NDArray:
+        if self._state() != self._opened:
+            raise ValueError(f"a file must stay as it was when it was opened, got one that has changed: {self.path}")
         n = stop - start
         offset = self.offset + int(start) * self._row_bytes
         cells = np.fromfile(self.path, self.dtype, n * self.shape[1], offset=offset)
         if len(cells) < n * self.shape[1]:
-            raise ValueError(f"the file must hold {len(self)} rows, as when it was opened, got fewer: {self.path}")
+            raise ValueError(f"the file must hold {len(self)} rows, as its head says, got fewer: {self.path}")
         return cells.reshape(n, self.shape[1])
 
 
@@ -184,7 +197,7 @@ def mapped_rows(array: np.memmap) -> FileOfRows:
     Raises
     ------
     ValueError
-        If the array is no table of numbers in C order, or a part of a mapped array.
+        If the array is no table of numbers in C order, a part of a mapped array, or changed in memory only.
     """
     is_whole = not isinstance(array.base, np.ndarray) and array.filename is not None
     if array.ndim != 2 or array.dtype.kind not in "biuf" or not array.flags.c_contiguous or not is_whole:
@@ -192,8 +205,11 @@ def mapped_rows(array: np.memmap) -> FileOfRows:
             "data must be a whole mapped array of shape (n, d), of numbers and in C order, got shape "
             f"{array.shape} of {array.dtype}: map the file with this shape, or save the array to an .npy file"
         )
+    if array.mode == "c":
+        raise ValueError("data must be mapped with mode 'r' or 'r+', got 'c', whose changes are not in the file")
     array.flush()
-    return FileOfRows(Path(str(array.filename)), array.dtype, (array.shape[0], array.shape[1]), array.offset)
+    path, shape = Path(str(array.filename)), (array.shape[0], array.shape[1])
+    return FileOfRows(path, array.dtype, shape, array.offset, is_fixed=False)
 
 
 def written_rows(file: Any, parts: Iterator[NDArray], n_rows: int) -> None:

@@ -34,7 +34,7 @@ class StoredTable(TableInFiles):
     data : path, memmap, DataFrame, pyarrow dataset, iterable or callable
         An ``.npy`` file, a Parquet file, or a folder of Parquet files; an array that is mapped into memory; a
         DataFrame, a list of DataFrames, or a function that returns an iterator of them, for example
-        ``lambda: pd.read_csv("rows.csv", chunksize=100_000)``. Files must not change as long as the table is used.
+        ``lambda: pd.read_csv("rows.csv", chunksize=100_000)``. None of them must change as long as the table is used.
     columns : list, default=None
         Names of the columns that are read, positions for an array; all by default.
     memory_limit : int, default=1073741824
@@ -57,7 +57,8 @@ class StoredTable(TableInFiles):
     Raises
     ------
     TypeError
-        If ``data`` is none of these, or a column holds neither numbers, truth values nor strings.
+        If ``data`` is none of these, a column holds neither numbers, truth values nor strings, or ``columns`` is a
+        mask.
     ValueError
         If a file holds no table in C order, or ``memory_limit`` is below a mebibyte.
 
@@ -101,6 +102,7 @@ class StoredTable(TableInFiles):
     ) -> None:
         if isinstance(memory_limit, bool) or not isinstance(memory_limit, int) or memory_limit < 1 << 20:
             raise ValueError(f"memory_limit must be an int of at least 2**20 bytes, got {memory_limit!r}")
+        _check_columns(columns)
         self.files: Path | None = None
         self._budget = Budget(memory_limit)
         file = _file_of(data)
@@ -198,7 +200,8 @@ class StoredTable(TableInFiles):
         Raises
         ------
         ValueError
-            If the path has another ending, or the results of parts differ in their columns or dtypes.
+            If the path has another ending, the results of parts differ in their columns or dtypes, or the number of
+            rows is not that of the table.
         """
         path = Path(path)
         if path.suffix not in (".npy", ".parquet"):
@@ -218,11 +221,15 @@ class StoredTable(TableInFiles):
 
     def _results(self, method: Callable[[Any], Any]) -> Iterator[Any]:
         """Yield the results of a method for the parts of the table."""
+        n_read = 0
         for part in self._parts.read(max(1, self._budget.rows(self.shape[1]) // 2)):
+            n_read += len(part)
             result = method(part)
             if len(result) != len(part):
                 raise ValueError(f"method must return a row for each row, got {len(result)} for {len(part)}")
             yield result
+        if n_read != len(self):
+            raise ValueError(f"data must have the same rows whenever they are read, got {n_read} after {len(self)}")
 
 
 class _FileParts:
@@ -281,6 +288,12 @@ class _FrameParts:
             frame = nw.from_native(native, eager_only=True)
             for start in range(0, len(frame), n_rows):
                 yield frame[start : start + n_rows].to_native()
+
+
+def _check_columns(columns: Any) -> None:
+    """Raise for what would be read as other columns: the letters of a name, or a mask as positions or rows."""
+    if isinstance(columns, str) or (columns is not None and any(isinstance(c, bool | np.bool_) for c in columns)):
+        raise TypeError(f"columns must be a list of names or positions, got {columns!r}")
 
 
 def _file_of(data: Any) -> FileOfRows | None:

@@ -3,6 +3,7 @@
 import copy
 import gc
 import operator
+import os
 import pickle
 import subprocess
 import sys
@@ -209,6 +210,10 @@ def test_columns_are_chosen(tmp_path):
             np.testing.assert_array_equal(tiny().fit(frames).transform(frames), expected)
     with pytest.raises(ValueError, match=r"columns must be positions below 15, got \[15\]"):
         StoredTable(npy(tmp_path, X), columns=[15])
+    for columns in ("ab", [True] * 6, np.ones(15, dtype=bool)):
+        for data in (MIXED, npy(tmp_path, X)):
+            with pytest.raises(TypeError, match="columns must be a list of names or positions, got"):
+                StoredTable(data, columns=columns)
 
 
 def test_scikit_learn_takes_rows_of_an_array(tmp_path):
@@ -485,6 +490,8 @@ def test_only_whole_mapped_arrays_are_read(tmp_path):
     for part in (mapped[5:], mapped[:, :4], mapped.T, mapped[::2], mapped.reshape(-1)):
         with pytest.raises(ValueError, match="data must be a whole mapped array"):
             StoredTable(part)
+    with pytest.raises(ValueError, match="mapped with mode 'r' or 'r\\+', got 'c'"):
+        StoredTable(np.load(tmp_path / "rows.npy", mmap_mode="c"))
     mapped[0, 0] = 7.0
     assert StoredTable(mapped)[:1][:][0, 0] == 7.0  # what was changed is written before
 
@@ -494,10 +501,25 @@ def test_files_that_are_missing_or_change_are_noticed(tmp_path):
         StoredTable(tmp_path / "none.npy")
     with pytest.raises(FileNotFoundError):
         StoredTable(tmp_path / "none.parquet")
-    table = StoredTable(npy(tmp_path, X))
-    npy(tmp_path, X[:100])
-    with pytest.raises(ValueError, match="the file must hold 4000 rows, as when it was opened, got fewer"):
-        tiny().fit(table)
+    for other in (X[:100], np.concatenate([X, X]), X.T, X + 1):
+        table = StoredTable(npy(tmp_path, X))
+        npy(tmp_path, np.ascontiguousarray(other))
+        os.utime(tmp_path / "rows.npy")
+        with pytest.raises(ValueError, match="must stay as it was when it was opened, got one that has changed"):
+            tiny().fit(table)
+    path = npy(tmp_path, X)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match="the file must hold 4000 rows, as its head says, got fewer"):
+        tiny().fit(StoredTable(path))
+
+
+@pytest.mark.parametrize("ending", ["npy", "parquet"])
+def test_rows_that_can_not_be_read_again_are_not_written(tmp_path, ending):
+    parts = iter([MIXED[["a", "b"]]])
+    for data, n_rows in [(lambda: parts, 0), (iter([[MIXED], [MIXED[:9]]]).__next__, 9)]:
+        with StoredTable(data) as table, pytest.raises(ValueError, match=f"the same rows .* got {n_rows} after 4000"):
+            table.write(tmp_path / f"x.{ending}", lambda rows: rows[["b"]].to_numpy())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("limit", [0, -1, LEAST - 1, 1e9, "1GB", None, True])
